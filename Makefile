@@ -1,0 +1,35 @@
+# Every target sets up .venv on first use; `make demo SPEECH=folder` takes your own recordings.
+PYTHON := .venv/bin/python
+COVERED := metrics losses batches audio checkpoint
+
+.PHONY: demo test test-slow check format bench clean setup-demo setup-dev
+.DEFAULT_GOAL := demo
+
+demo: setup-demo
+	$(PYTHON) -m hive_mtl.faces.cli demo $(if $(SPEECH),--speech "$(SPEECH)")
+
+test: setup-dev
+	$(PYTHON) -m pytest -m "not slow" --numprocesses 2 --cov --cov-report json:.coverage.json
+	$(PYTHON) tools/check_branch_coverage.py .coverage.json 90 $(COVERED)
+
+test-slow: setup-dev
+	$(PYTHON) -m pytest -m slow
+
+check: setup-dev
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+format: setup-dev
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+bench: setup-dev
+	for script in $(sort $(wildcard benchmarks/*.py)); do $(PYTHON) $$script || exit; done
+
+clean:
+	rm -rf .venv .venv.lock .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache demo dist
+
+setup-demo setup-dev: setup-%:
+	@python3 tools/setup_environment.py $*

@@ -1,0 +1,30 @@
+"""Any recording -> float32 mono 16 kHz; where speech is in it; how good it is."""
+
+from hive_mtl.audio.reading import duration_s, load, stream
+from hive_mtl.audio.sources import (
+    AUDIO_SUFFIXES,
+    SAMPLE_RATE,
+    Segment,
+    Source,
+    Wave,
+    describe_source,
+    find_recordings,
+)
+from hive_mtl.audio.speech import Quality, quality, speech_frames, trim_silence
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "SAMPLE_RATE",
+    "Quality",
+    "Segment",
+    "Source",
+    "Wave",
+    "describe_source",
+    "duration_s",
+    "find_recordings",
+    "load",
+    "quality",
+    "speech_frames",
+    "stream",
+    "trim_silence",
+]

@@ -1,0 +1,82 @@
+"""What a trained model says about itself.
+
+The learning wing writes a :class:`ModelDescription` into every ONNX file (as the metadata entry
+``hive_mtl``) and, as ``model.json``, beside every checkpoint; the using wing reads it back. It is
+the only thing that the two wings share about a model.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ONNX_METADATA_KEY = "hive_mtl"
+ONNX_INPUTS = ("waves", "lengths")  # (batch, samples) float32 and (batch,) int64, in samples
+ONNX_EMBEDDING = "embedding"  # (batch, dim) float32, unit norm; every head is an output of its name
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HeadDescription(_Frozen):
+    """One task head as the outside sees it.
+
+    ``kind`` says how the ONNX output named ``task`` is read:
+
+    - ``classes``: ``(batch, len(classes))`` probabilities that sum to one.
+    - ``ordinal``: ``(batch, len(thresholds))`` probabilities that the quantity (in ``unit``)
+      exceeds each of the rising ``thresholds``; ``low`` and ``high`` bound the quantity.
+    """
+
+    task: str
+    kind: Literal["classes", "ordinal"]
+    classes: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    unit: str = ""
+
+
+class Calibration(_Frozen):
+    """Cosine score -> probability of 'same voice' at equal priors, fitted on validation voices.
+
+    ``log-likelihood ratio = slope * score + intercept``; ``thresholds`` maps a false-alarm rate
+    ("0.1", "0.01", "0.001") to the cosine score at which it is reached.
+    """
+
+    slope: float
+    intercept: float
+    thresholds: dict[str, float]
+
+
+class DataSummary(_Frozen):
+    """What one training corpus contributed."""
+
+    corpus: str
+    speakers: int
+    utterances: int
+    hours: float
+    licences: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class ModelDescription(_Frozen):
+    """Everything needed to run a model and to say where it came from."""
+
+    format: Literal[1] = 1
+    name: str
+    model_id: str  # name + digest of the weights: written into every file of embeddings
+    provisional: bool = False
+    sample_rate: int
+    embedding_dim: int
+    trunk: str
+    parameters: int  # without the speaker classifier
+    heads: tuple[HeadDescription, ...]
+    calibration: Calibration | None = None
+    data: tuple[DataSummary, ...] = ()
+    git_revision: str = "unknown"
+    created: str  # ISO 8601, UTC
+
+    def head(self, task: str) -> HeadDescription | None:
+        """The head that answers ``task``, or None where the model has none."""
+        return next((head for head in self.heads if head.task == task), None)

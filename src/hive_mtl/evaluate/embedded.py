@@ -1,0 +1,161 @@
+"""A table of utterances after the model has heard each of them once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from hive_mtl.audio import Segment
+from hive_mtl.errors import DataError, EmbeddingError
+from hive_mtl.learn.utterances import parse_gender
+from hive_mtl.use.model import Model
+
+Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that gave no vector."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a corpus has a vector."""
+
+    corpus: str
+    speakers: int
+    utterances: int
+    embedded: int
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedTable:
+    """Utterances and what the model made of them, by row of the table.
+
+    Attributes:
+        table: as :func:`hive_mtl.learn.utterances.conform` makes it.
+        vectors: ``(utterances, dim)`` unit norm; zeros where there is none.
+        missing: ``(utterances,)`` True where there is no vector.
+        heads: each head's raw output ``(outputs,)`` per utterance; None where there is none.
+        duration_s: ``(utterances,)`` infinite where neither the table nor the model can tell, so
+            that an unreadable recording is not left out as too short.
+        failures: why vectors are missing.
+    """
+
+    table: pa.Table
+    vectors: npt.NDArray[np.float32]
+    missing: Bools
+    heads: tuple[Mapping[str, npt.NDArray[np.float32]] | None, ...]
+    duration_s: npt.NDArray[np.float64]
+    failures: tuple[Failure, ...]
+
+    def column(self, name: str) -> list[str | None]:
+        """The cells of a column; all None where the table has no such column."""
+        if name not in self.table.column_names:
+            return [None] * len(self.table)
+        cells: list[str | None] = self.table[name].to_pylist()
+        return cells
+
+    @cached_property
+    def corpus(self) -> npt.NDArray[np.object_]:
+        """The corpus of each utterance ``(utterances,)``."""
+        return np.array(self.column("corpus"), dtype=object)
+
+    @cached_property
+    def corpora(self) -> list[str]:
+        """The names of the corpora, sorted."""
+        return sorted(set(self.corpus))
+
+    @cached_property
+    def speaker(self) -> npt.NDArray[np.object_]:
+        """The speaker of each utterance ``(utterances,)``; None where unknown."""
+        return np.array(self.column("speaker"), dtype=object)
+
+    @cached_property
+    def voice(self) -> Indices:
+        """A number for the speaker of each utterance; an unknown speaker is a voice of its own."""
+        numbers: dict[tuple[str, object], int] = {}
+        keys = [
+            (corpus, row if speaker is None else speaker)
+            for row, (corpus, speaker) in enumerate(zip(self.corpus, self.speaker, strict=True))
+        ]
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+    @cached_property
+    def session(self) -> npt.NDArray[np.object_]:
+        """The session of each utterance ``(utterances,)``; None where unknown."""
+        return np.array(self.column("session"), dtype=object)
+
+    @cached_property
+    def gender(self) -> npt.NDArray[np.object_]:
+        """'female', 'male' or None for each utterance ``(utterances,)``."""
+        cells = self.column("gender")
+        return np.array([cell and parse_gender(cell) for cell in cells], dtype=object)
+
+    def coverage(self, corpus: str) -> Coverage:
+        """How much of a corpus has a vector."""
+        rows = self.corpus == corpus
+        return Coverage(
+            corpus=corpus,
+            speakers=len({speaker for speaker in self.speaker[rows] if speaker is not None}),
+            utterances=int(rows.sum()),
+            embedded=int((rows & ~self.missing).sum()),
+        )
+
+    def comparable(self, corpus: str, min_duration_s: float) -> Indices:
+        """The utterances of a corpus that tell about voices: long enough, and known who speaks."""
+        known = np.array([speaker is not None for speaker in self.speaker], dtype=np.bool_)
+        long_enough = self.duration_s >= min_duration_s
+        return np.flatnonzero((self.corpus == corpus) & known & long_enough)
+
+    def crosses_sessions(self, utterances: Indices) -> bool:
+        """Whether one of these speakers has two sessions, so that each is compared across them."""
+        known = {
+            (speaker, session)
+            for speaker, session in zip(
+                self.speaker[utterances], self.session[utterances], strict=True
+            )
+            if session is not None
+        }
+        return len(known) > len({speaker for speaker, _ in known})
+
+
+def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
+    """Embeds every utterance once, in order and in bounded memory but for the results.
+
+    Raises:
+        DataError: the table is empty.
+    """
+    if len(table) == 0:
+        raise DataError("table of utterances: no rows: give the recordings to evaluate on")
+    vectors = np.zeros((len(table), model.description.embedding_dim), dtype=np.float32)
+    missing = np.zeros(len(table), dtype=np.bool_)
+    duration = table["duration_s"].to_numpy().astype(np.float64)
+    heads: list[Mapping[str, npt.NDArray[np.float32]] | None] = []
+    failures = []
+    for row, result in enumerate(model.embed_stream(_segments(table))):
+        if isinstance(result, EmbeddingError):
+            missing[row] = True
+            failures.append(Failure(result.source, result.reason))
+            heads.append(None)
+            continue
+        vectors[row] = result.vector
+        heads.append(result.heads)
+        if np.isnan(duration[row]):
+            duration[row] = result.duration_s
+    duration[np.isnan(duration)] = np.inf
+    return EmbeddedTable(table, vectors, missing, tuple(heads), duration, tuple(failures))
+
+
+def _segments(table: pa.Table) -> Iterator[Segment]:
+    for batch in table.select(["path", "start_s", "duration_s"]).to_batches():
+        for row in batch.to_pylist():
+            yield Segment(Path(row["path"]), row["start_s"], row["duration_s"])

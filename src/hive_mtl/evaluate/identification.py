@@ -1,0 +1,92 @@
+"""Closed-set identification: whose voice is this, of those that enrolled one utterance each?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl import metrics
+from hive_mtl.errors import DataError
+from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
+from hive_mtl.evaluate.embedded import EmbeddedTable
+
+Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
+Sessions = npt.NDArray[np.object_]
+
+_ROUNDS = 10
+_PROBES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Top-1 accuracy of one corpus, a mean over rounds that each draw the enrolments anew.
+
+    Attributes:
+        corpus: its name.
+        speakers: enrolled, with one utterance each.
+        probes: identifications tried, over all rounds.
+        top1: a fraction; its interval draws the speakers of the probes, not those enrolled. None
+            where fewer than two speakers enrol or nothing is left to identify.
+    """
+
+    corpus: str
+    speakers: int
+    probes: int
+    top1: Estimate | None
+
+
+def identify(
+    embedded: EmbeddedTable, corpus: str, min_duration_s: float, bootstrap: Bootstrap
+) -> Identification:
+    """Every speaker enrols one utterance; all other utterances are probes.
+
+    Where target trials cross sessions, so do probes: none is of the session its speaker enrolled
+    in. A probe without a vector is an error, as is every probe of a speaker whose enrolment has
+    none.
+    """
+    utterances = embedded.comparable(corpus, min_duration_s)
+    speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
+    crosses = embedded.crosses_sessions(utterances)
+    sessions = embedded.session[utterances]
+    generator = np.random.default_rng(bootstrap.seed)
+    tried, right = np.zeros(len(speakers)), np.zeros(len(speakers))
+    for _ in range(_ROUNDS):
+        order = generator.permutation(len(utterances))
+        enrolled = order[np.unique(speaker[order], return_index=True)[1]]
+        is_probe = np.ones(len(utterances), dtype=np.bool_)
+        is_probe[enrolled] = False
+        if crosses:
+            is_probe &= _known_and_different(sessions, sessions[enrolled][speaker])
+        probes = np.flatnonzero(is_probe)
+        found = _identified(embedded, utterances[probes], utterances[enrolled], speaker[probes])
+        tried += np.bincount(speaker[probes], minlength=len(speakers))
+        right += np.bincount(speaker[probes], weights=found, minlength=len(speakers))
+
+    def accuracy(draw: Draw) -> list[float]:
+        if draw @ tried == 0:
+            raise DataError("identification: no probes drawn")
+        return [float(draw @ right / (draw @ tried))]
+
+    defined = len(speakers) > 1 and tried.any()
+    top1 = bootstrap.estimate(accuracy, len(speakers))[0] if defined else None
+    return Identification(corpus, len(speakers), int(tried.sum()), top1)
+
+
+def _known_and_different(sessions: Sessions, others: Sessions) -> Bools:
+    pairs = zip(sessions, others, strict=True)
+    return np.array([a != b and None not in (a, b) for a, b in pairs], dtype=np.bool_)
+
+
+def _identified(
+    embedded: EmbeddedTable, probes: Indices, enrolled: Indices, right: Indices
+) -> Bools:
+    """``(probes,)`` whether the enrolment of the ``right`` column is the nearest."""
+    identified = np.zeros(len(probes), dtype=np.bool_)
+    for start in range(0, len(probes), _PROBES_AT_ONCE):
+        part = slice(start, start + _PROBES_AT_ONCE)
+        scores = embedded.vectors[probes[part]] @ embedded.vectors[enrolled].T
+        scores[embedded.missing[probes[part]]] = -np.inf
+        scores[:, embedded.missing[enrolled]] = -np.inf
+        identified[part] = metrics.top1(scores, right[part])
+    return identified

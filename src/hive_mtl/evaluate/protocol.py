@@ -1,0 +1,67 @@
+"""The protocol: what is measured on a table of utterances."""
+
+import pyarrow as pa
+
+from hive_mtl.evaluate.attributes import Attribute, judge_head
+from hive_mtl.evaluate.bootstrap import Bootstrap
+from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.identification import identify
+from hive_mtl.evaluate.report import Report
+from hive_mtl.evaluate.verification import Verifier
+from hive_mtl.trials import Trials
+from hive_mtl.use.model import Model
+
+TRIAL_LIST = "(trial list)"
+
+
+def evaluate(
+    model: Model,
+    table: pa.Table,
+    *,
+    trials: Trials | None = None,
+    min_duration_s: float = 2.0,
+    seed: int = 0,
+    bootstrap: int = 1000,
+) -> Report:
+    """Embeds every utterance once and judges verification, identification and attributes.
+
+    Verification and identification run inside each corpus, over utterances whose speaker is known;
+    where a corpus gives two sessions for one of its speakers, only across sessions.
+
+    Args:
+        model: what is judged.
+        table: as :func:`hive_mtl.learn.utterances.conform` makes it.
+        trials: verify these pairs of rows, of any duration, instead of all pairs of each corpus.
+        min_duration_s: shorter utterances take no part in verification and identification.
+        seed: of the bootstrap and of the choice of enrolments.
+        bootstrap: how often speakers are drawn for the confidence intervals.
+
+    Raises:
+        DataError: the table is empty.
+    """
+    embedded = embed_table(model, table)
+    resampling = Bootstrap(bootstrap, seed)
+    verifier = Verifier(embedded, model.description.calibration, resampling)
+    if trials is None:
+        verification = [
+            row for corpus in embedded.corpora for row in verifier.corpus(corpus, min_duration_s)
+        ]
+    else:
+        verification = verifier.trial_list(TRIAL_LIST, trials)
+    attributes: list[Attribute] = []
+    for head in model.description.heads:
+        attributes += judge_head(embedded, head, resampling)
+    return Report(
+        model_id=model.description.model_id,
+        provisional=model.description.provisional,
+        min_duration_s=min_duration_s,
+        replicates=bootstrap,
+        seed=seed,
+        coverage=tuple(embedded.coverage(corpus) for corpus in embedded.corpora),
+        verification=tuple(verification),
+        identification=tuple(
+            identify(embedded, corpus, min_duration_s, resampling) for corpus in embedded.corpora
+        ),
+        attributes=tuple(attributes),
+        failures=embedded.failures,
+    )

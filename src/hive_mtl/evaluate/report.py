@@ -1,0 +1,86 @@
+"""The report of an evaluation: JSON for programs, Markdown and plots for people."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.evaluate import plots, tables
+from hive_mtl.evaluate.attributes import Attribute
+from hive_mtl.evaluate.embedded import Coverage, Failure
+from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.verification import Verification
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything an evaluation found, and how.
+
+    Attributes:
+        model_id: of the model.
+        provisional: whether the model says so of itself.
+        min_duration_s: of utterances in verification and identification.
+        replicates: draws of speakers behind each interval.
+        seed: of those draws and of the enrolments.
+        coverage: by corpus.
+        verification: by corpus (or trial list) and scope.
+        identification: by corpus.
+        attributes: by task and corpus.
+        failures: every recording without a vector.
+    """
+
+    model_id: str
+    provisional: bool
+    min_duration_s: float
+    replicates: int
+    seed: int
+    coverage: tuple[Coverage, ...]
+    verification: tuple[Verification, ...]
+    identification: tuple[Identification, ...]
+    attributes: tuple[Attribute, ...]
+    failures: tuple[Failure, ...]
+
+    def write(self, folder: Path) -> None:
+        """Writes ``report.json``, ``report.md``, ``det.png`` and ``scores.png``.
+
+        Raises:
+            DataError: the folder cannot be written.
+        """
+        with atomic_write(folder / "report.json") as path:
+            path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False), encoding="utf-8")
+        with atomic_write(folder / "report.md") as path:
+            path.write_text(self.markdown(), encoding="utf-8")
+        with atomic_write(folder / "det.png") as path:
+            plots.draw_det(self.verification, path)
+        with atomic_write(folder / "scores.png") as path:
+            plots.draw_scores(self.verification, path)
+
+    def markdown(self) -> str:
+        """The figures as tables; n/a where one is undefined."""
+        provisional = ", a provisional model" if self.provisional else ""
+        how = (
+            f"In brackets: 95% intervals, {self.replicates} draws of speakers (seed {self.seed}). "
+            "A recording without a vector counts as an error in every figure."
+        )
+        trials = (
+            f"Trials inside a corpus, utterances of {self.min_duration_s:g} s and more, unless a "
+            "list gives them. minDCF at a target prior of 0.01; Cllr by the model's own "
+            "calibration, minCllr by the best one for these trials."
+        )
+        paragraphs = [
+            f"# Evaluation of {self.model_id}{provisional}",
+            how,
+            "## Coverage",
+            tables.coverage(self.coverage),
+            "## Verification",
+            trials,
+            tables.verification(self.verification),
+            "## Identification",
+            "Closed set, one utterance enrolled per speaker, mean over repeated choices of it.",
+            tables.identification(self.identification),
+            "## Attributes",
+            "Beside each figure that of the best constant answer.",
+            tables.attributes(self.attributes),
+            *tables.failures(self.failures),
+        ]
+        return "\n\n".join(paragraphs) + "\n"

@@ -1,0 +1,238 @@
+"""Verification: are two utterances of one voice? Trials stay inside a corpus."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import isotonic_regression
+
+from hive_mtl import metrics
+from hive_mtl.description import Calibration
+from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
+from hive_mtl.evaluate.embedded import EmbeddedTable
+from hive_mtl.trials import Trials, all_pairs
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_TRIALS_AT_ONCE = 65_536
+_CURVE_POINTS = 121
+_HISTOGRAM_BINS = 80
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the plots show of one set of trials.
+
+    Attributes:
+        false_alarm: ``(points,)`` rising, evenly spaced on the normal-deviate axis of a DET plot.
+        miss: ``(points,)`` at those false-alarm rates.
+        score: ``(bins + 1,)`` edges of the histograms.
+        targets: ``(bins,)`` target trials by score.
+        nontargets: ``(bins,)`` non-target trials by score.
+    """
+
+    false_alarm: tuple[float, ...]
+    miss: tuple[float, ...]
+    score: tuple[float, ...]
+    targets: tuple[int, ...]
+    nontargets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The figures of one corpus; None is n/a: a class has no trial, or the model no calibration.
+
+    Attributes:
+        corpus: its name, or that of a trial list.
+        scope: "all", or "within gender", which leaves out pairs of unknown or different gender.
+        speakers: that occur in a trial.
+        utterances: that occur in a trial.
+        targets: number of target trials.
+        nontargets: number of non-target trials.
+        unscored: trials without a vector on a side, all counted as errors.
+        cross_session: target trials are across sessions only.
+        sampled: trials are a sample of all pairs.
+        eer: a fraction.
+        min_dcf: at a target prior of 0.01.
+        cllr: in bits, by the calibration that the model ships with.
+        min_cllr: in bits, by the best calibration for these very trials.
+        curve: for the plots.
+    """
+
+    corpus: str
+    scope: str
+    speakers: int
+    utterances: int
+    targets: int
+    nontargets: int
+    unscored: int
+    cross_session: bool
+    sampled: bool
+    eer: Estimate | None = None
+    min_dcf: Estimate | None = None
+    cllr: Estimate | None = None
+    min_cllr: float | None = None
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Judges trials between the utterances of one embedded table."""
+
+    embedded: EmbeddedTable
+    calibration: Calibration | None
+    bootstrap: Bootstrap
+
+    def corpus(self, corpus: str, min_duration_s: float) -> list[Verification]:
+        """All pairs of a corpus, then those within gender.
+
+        Target pairs are across sessions where the corpus knows two sessions of a speaker.
+        """
+        utterances = self.embedded.comparable(corpus, min_duration_s)
+        crosses = self.embedded.crosses_sessions(utterances)
+        genders = self.embedded.gender[utterances].tolist()
+        results = []
+        for scope, groups in (("all", None), ("within gender", genders)):
+            pairs = all_pairs(
+                self.embedded.speaker[utterances].tolist(),
+                sessions=self.embedded.session[utterances].tolist() if crosses else None,
+                genders=groups,
+            )
+            trials = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
+            results.append(self._judge(corpus, scope, trials, crosses))
+        return results
+
+    def trial_list(self, name: str, trials: Trials) -> list[Verification]:
+        """The trials of a list, then those of them within a known gender."""
+        left, right = self.embedded.gender[trials.left], self.embedded.gender[trials.right]
+        known = np.array([gender is not None for gender in left], dtype=np.bool_)
+        within = trials.select((left == right) & known)
+        return [
+            self._judge(name, "all", trials, False),
+            self._judge(name, "within gender", within, False),
+        ]
+
+    def _judge(self, corpus: str, scope: str, trials: Trials, cross_session: bool) -> Verification:
+        missing = self.embedded.missing[trials.left] | self.embedded.missing[trials.right]
+        utterances = np.unique(np.concatenate([trials.left, trials.right]))
+        counts = Verification(
+            corpus=corpus,
+            scope=scope,
+            speakers=len(set(self.embedded.voice[utterances])),
+            utterances=len(utterances),
+            targets=int(trials.target.sum()),
+            nontargets=int((~trials.target).sum()),
+            unscored=int(missing.sum()),
+            cross_session=cross_session,
+            sampled=trials.sampled,
+        )
+        if counts.targets == 0 or counts.nontargets == 0:
+            return counts
+        return self._with_figures(counts, trials, missing)
+
+    def _with_figures(self, counts: Verification, trials: Trials, missing: Bools) -> Verification:
+        cosine = _cosines(self.embedded.vectors, trials)
+        scores = metrics.penalise_missing(cosine, trials.target, missing)
+        ranked = metrics.rank(scores, trials.target)
+        costs = None
+        if self.calibration is not None:
+            costs = metrics.llr_cost(_llr(self.calibration, scores), trials.target)
+        weigh = trial_weights(self.embedded.voice, trials)
+
+        def figures(draw: Draw) -> list[float]:
+            weights = weigh(draw)
+            rates = ranked.error_rates(weights)
+            found = [rates.eer(), rates.min_dcf()]
+            if costs is not None:
+                found.append(metrics.balanced_mean(costs, trials.target, weights))
+            return found
+
+        eer, min_dcf, *cllr = self.bootstrap.estimate(figures, counts.speakers)
+        return replace(
+            counts,
+            eer=eer,
+            min_dcf=min_dcf,
+            cllr=cllr[0] if cllr else None,
+            min_cllr=min_cllr(scores, trials.target),
+            curve=_curve(ranked.error_rates(), cosine[~missing], trials.target[~missing]),
+        )
+
+
+def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:
+    """What each trial weighs in a draw of speakers, see :mod:`hive_mtl.evaluate.bootstrap`.
+
+    ``voice`` ``(utterances,)`` numbers the speakers; a draw counts those that occur in a trial, in
+    rising order.
+    """
+    speakers = np.union1d(voice[trials.left], voice[trials.right])
+    left = np.searchsorted(speakers, voice[trials.left])
+    right = np.searchsorted(speakers, voice[trials.right])
+    # the second side of a target trial is one more 'speaker', whose weight is always 1
+    right[trials.target] = len(speakers)
+
+    def weigh(draw: Draw) -> Floats:
+        extended = np.append(draw, 1.0)
+        weights: Floats = extended[left] * extended[right]
+        return weights
+
+    return weigh
+
+
+def min_cllr(scores: Floats, target: Bools) -> float:
+    """Cllr after the best monotone calibration: what the order of the scores is worth, in bits.
+
+    That calibration is isotonic regression (pool adjacent violators; Brummer & du Preez 2006).
+    ``scores`` ``(trials,)`` may hold the infinities of :func:`metrics.penalise_missing`.
+    """
+    score, is_target = metrics.checked_trials(scores, target)
+    _, tied = np.unique(score, return_inverse=True)
+    # classes of equal weight make the posterior odds the likelihood ratio
+    targets = np.bincount(tied, weights=is_target) / is_target.sum()
+    others = np.bincount(tied, weights=~is_target) / (~is_target).sum()
+    posterior = isotonic_regression(targets / (targets + others), sample_weight=targets + others)
+    bits = _cost(targets, posterior) + _cost(others, 1 - posterior)
+    return float(bits) / 2
+
+
+def _cost(weights: Floats, posterior: Floats) -> float:
+    present = weights > 0  # a certain posterior costs nothing where no trial contradicts it
+    return float(-(weights[present] @ np.log2(posterior[present])))
+
+
+def _cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> Floats:
+    """Cosine of each trial ``(trials,)``, in pieces that keep memory small."""
+    cosine = np.empty(len(trials))
+    for start in range(0, len(trials), _TRIALS_AT_ONCE):
+        part = slice(start, start + _TRIALS_AT_ONCE)
+        left, right = vectors[trials.left[part]], vectors[trials.right[part]]
+        cosine[part] = np.einsum("td,td->t", left, right)
+    return np.clip(cosine, -1.0, 1.0)
+
+
+def _llr(calibration: Calibration, scores: Floats) -> Floats:
+    """Log-likelihood ratios ``(trials,)``; a missing vector is as wrong as a cosine can be.
+
+    An infinite penalty would make Cllr infinite by a single unreadable file; a cosine of -1 for a
+    target or 1 for a non-target still costs more than any answer.
+    """
+    return calibration.slope * np.clip(scores, -1.0, 1.0) + calibration.intercept
+
+
+def _curve(rates: metrics.ErrorRates, cosine: Floats, target: Bools) -> Curve:
+    deviates = np.linspace(-3.6, 3.6, _CURVE_POINTS)
+    false_alarm = np.array([NormalDist().cdf(deviate) for deviate in deviates])
+    miss = np.interp(false_alarm, rates.false_alarm[::-1], rates.miss[::-1])
+    edges = np.linspace(-1.0, 1.0, _HISTOGRAM_BINS + 1)
+    targets, _ = np.histogram(cosine[target], edges)
+    nontargets, _ = np.histogram(cosine[~target], edges)
+    return Curve(
+        false_alarm=tuple(false_alarm.tolist()),
+        miss=tuple(miss.tolist()),
+        score=tuple(edges.tolist()),
+        targets=tuple(targets.tolist()),
+        nontargets=tuple(nontargets.tolist()),
+    )

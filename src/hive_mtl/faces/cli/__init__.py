@@ -1,0 +1,154 @@
+"""The command line. ``main`` is the only place that turns errors into exit statuses.
+
+Commands are named here and imported when one is called, so that ``hive-mtl --help`` costs no more
+than the parser. Exit status: 0 done, 1 a clean 'no', 2 bad input or usage or some files failed.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from io import TextIOWrapper
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+from hive_mtl.errors import HiveError, MissingExtraError
+
+FAILED = 2
+INTERRUPTED = 130  # what shells give a command that SIGINT ended
+PIPE_CLOSED = 141  # likewise SIGPIPE
+
+_USING = {
+    "embed": "Write the embeddings of recordings to a file.",
+    "verify": "Say whether two recordings are of one voice.",
+    "attributes": "Estimate gender, age and whatever else the model answers.",
+    "bench": "Measure how fast this machine embeds.",
+}
+_DEVELOPING = {
+    "demo": "Run the whole story, offline, in about three minutes.",
+    "doctor": "Say what is wrong with data before training on it.",
+    "train": "Train a unified embedding, or continue one.",
+    "evaluate": "Measure a model on labelled recordings.",
+    "export": "Make an ONNX model of a checkpoint.",
+}
+COMMANDS = (*_USING, *_DEVELOPING)
+_EXTRA_OF_MODULE = {
+    "audiomentations": "train",
+    "espeakng_loader": "demo",
+    "lhotse": "lhotse",
+    "lightning_fabric": "train",
+    "matplotlib": "analysis",
+    "onnx": "train",
+    "onnxscript": "train",
+    "openTSNE": "analysis",
+    "pyarrow": "train",
+    "pyroomacoustics": "train",
+    "safetensors": "train",
+    "sklearn": "analysis",
+    "tensorboard": "train",
+    "torch": "train",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; never raises.
+
+    Args:
+        argv: the words after ``hive-mtl``; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
+    try:
+        status = _app()(
+            _with_hyphens(words),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_stdout()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a user gets one line, whatever happened
+        if sys.flags.dev_mode:  # python -X dev -m hive_mtl.faces.cli ...
+            traceback.print_exc()
+        _say_why(error, command=words[0] if words else "")
+        return FAILED
+    return status or 0
+
+
+def _app() -> App:
+    app = App(
+        name="hive-mtl",
+        help="One voice embedding, every voice task.",
+        version=lambda: version("hive-mtl"),
+        default_parameter=Parameter(negative=(), show_default=False),
+        suppress_keyboard_interrupt=False,
+    )
+    for title, module, commands in (
+        ("Use a model", "use", _USING),
+        ("Make a model", "develop", _DEVELOPING),
+    ):
+        group = Group.create_ordered(title)
+        for place, (name, summary) in enumerate(commands.items()):
+            home = f"hive_mtl.faces.cli.{module}:{name}"
+            app.command(home, name=name, help=summary, group=group, sort_key=place)
+    return app
+
+
+def _with_hyphens(words: list[str]) -> list[str]:
+    """``train_mtl`` and ``train-mtl`` are the same command; the words behind it are left alone."""
+    return [words[0].replace("_", "-"), *words[1:]] if words else []
+
+
+def _say_why(error: Exception, command: str) -> None:
+    line = " ".join(_reason(error, command).split())
+    print(f"hive-mtl: {line}", file=sys.stderr)
+    if isinstance(error, OSError):
+        _abandon_stdout()  # it may be what could not be written to
+
+
+def _reason(error: Exception, command: str) -> str:
+    match error:
+        case HiveError():
+            return str(error)
+        case UnknownCommandError():
+            choices = get_close_matches(command.replace("_", "-"), COMMANDS, n=1)
+            nearest = f" (did you mean '{choices[0]}'?)" if choices else ""
+            return f"unknown command '{command}'{nearest}: hive-mtl --help lists them all"
+        case CycloptsError():
+            error.verbose = False
+            return f"{error} hive-mtl {command} --help shows the usage"
+        case ModuleNotFoundError() if (module := (error.name or "").partition(".")[0]) in (
+            _EXTRA_OF_MODULE
+        ):
+            return str(MissingExtraError(f"hive-mtl {command}", _EXTRA_OF_MODULE[module]))
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            return f"{place}{error.strerror or error}"
+        case MemoryError():
+            return "out of memory: give less at a time, or use a machine with more memory"
+        case _:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name}, line {frame.lineno}"
+            return (
+                f"this is a bug in Hive-MTL ({type(error).__name__} at {where}: {error}): please "
+                "report it with the command you gave"
+            )
+
+
+def _abandon_stdout() -> None:
+    """Lets what is still buffered go nowhere, or Python would complain about it at exit."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,8 @@
+"""``python -m hive_mtl.faces.cli`` is ``hive-mtl``."""
+
+import sys
+
+from hive_mtl.faces.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The commands of those who make models. Each imports what it needs when it is called."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hive_mtl.errors import DataError
+from hive_mtl.faces.cli.answers import Json, complain, print_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from hive_mtl.learn.config import Recipe
+
+Data = Annotated[
+    tuple[str, ...],
+    Parameter(
+        "--data",
+        help="A folder or table of recordings, or KIND:PATH; may be given several times.",
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run departs from its recipe, and where it begins."""
+
+    overrides: Annotated[
+        tuple[str, ...],
+        Parameter("--set", help="KEY=VALUE in place of the recipe's, such as trainer.steps=500."),
+    ] = ()
+    tasks: Annotated[
+        str | None, Parameter(help="Train these tasks only, such as 'speaker,gender'.")
+    ] = None
+    resume: Annotated[bool, Parameter(help="Continue the run of --out where it stopped.")] = False
+    start_from: Annotated[
+        Path | None, Parameter("--from", help="Begin with the weights of this run or checkpoint.")
+    ] = None
+    freeze: Annotated[
+        bool, Parameter(help="Leave the embedding as it is and train only the heads.")
+    ] = False
+
+
+_AS_THE_RECIPE_SAYS = RunOptions()
+
+
+def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
+    """Run the whole story, offline: prepare, train, evaluate, verify, and a report to look at.
+
+    Args:
+        speech: A folder of your own recordings, <speaker>/<anything>; without it, synthetic voices.
+        out: The folder for everything that is made.
+    """
+    from hive_mtl.faces.demo import run
+
+    run(speech, out)
+    return 0
+
+
+def doctor(data: str, /, *, as_json: Json = False) -> int:
+    """Say what is wrong with data before training on it.
+
+    The exit status is 0 if nothing is, 1 if there are findings.
+
+    Args:
+        data: A folder or table of recordings, or KIND:PATH.
+    """
+    from hive_mtl.learn import corpora
+    from hive_mtl.learn.doctor import examine
+
+    table = corpora.read(data)
+    findings = examine(table)
+    if as_json:
+        print_json({"rows": len(table), "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            print(f"row {finding.row}, {finding.path}: {finding.problem}: {finding.advice}")
+        print(f"{len(findings)} findings in {len(table)} rows")
+    return 1 if findings else 0
+
+
+def train(
+    recipe: str,
+    /,
+    *,
+    data: Data,
+    out: Path | None = None,
+    options: RunOptions = _AS_THE_RECIPE_SAYS,
+) -> int:
+    """Train a unified embedding, or continue one.
+
+    Args:
+        recipe: The name of a recipe of the package, or a TOML file.
+        out: The folder of the run; without it, runs/ and the name of the recipe.
+    """
+    from hive_mtl.learn.config import load_recipe
+    from hive_mtl.learn.trainer import train
+
+    configured = load_recipe(recipe, options.overrides)
+    if options.tasks is not None:
+        configured = _with_tasks(configured, options.tasks.split(","))
+    run = train(
+        configured,
+        data,
+        out or Path("runs") / configured.name,
+        resume=options.resume,
+        start_from=options.start_from,
+        freeze=options.freeze,
+    )
+    print(f"{run}: trained; hive-mtl evaluate {run} --data DATA measures it")
+    return 0
+
+
+def evaluate(
+    model: Path,
+    /,
+    *,
+    data: Data,
+    split: str | None = None,
+    trials: Path | None = None,
+    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure a model on labelled recordings.
+
+    Args:
+        model: An ONNX file or the folder of a run.
+        split: Use only the rows of this split.
+        trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
+        out: The folder for the report: report.json, report.md, det.png, scores.png.
+    """
+    import hive_mtl
+    from hive_mtl.evaluate import evaluate, read_trials
+
+    table = _utterances(data, split)
+    pairs = None if trials is None else read_trials(trials, table)
+    report = evaluate(hive_mtl.load(model), table, trials=pairs)
+    if out is not None:
+        report.write(out)
+    for failure in report.failures:
+        complain(f"{failure.path}: {failure.reason}")
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print(report.markdown())
+    return 2 if report.failures else 0
+
+
+def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"))]) -> int:
+    """Make an ONNX model of a checkpoint.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run (its best one).
+        out: The .onnx file to write.
+    """
+    from hive_mtl.learn.checkpoint import load
+    from hive_mtl.learn.export import export_onnx
+
+    description = export_onnx(load(checkpoint), out)
+    print(f"{out}: {description.model_id}")
+    return 0
+
+
+def _with_tasks(recipe: "Recipe", names: list[str]) -> "Recipe":
+    """The recipe with these tasks alone, set as it says or, where it has none, as by default."""
+    from hive_mtl.learn.config import parse_recipe
+
+    settings = recipe.model_dump(mode="json")
+    wanted = [name.strip() for name in names]
+    settings["tasks"] = {name: settings["tasks"].get(name, {}) for name in wanted}
+    return parse_recipe(settings, "--tasks")
+
+
+def _utterances(data: tuple[str, ...], split: str | None) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from hive_mtl.learn import corpora
+
+    tables = [corpora.read(each) for each in data]
+    table = pa.concat_tables(tables, promote_options="default")
+    if split is None:
+        return table
+    found = table.filter(pc.equal(table["split"], split))
+    if len(found) == 0:
+        there = ", ".join(sorted(filter(None, table["split"].unique().to_pylist()))) or "none"
+        raise DataError(f"no rows of split '{split}' in {', '.join(data)}: it has {there}")
+    return found

@@ -1,0 +1,215 @@
+"""The commands of those who use a model. Nothing here needs torch."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from hive_mtl.errors import ConfigError, DataError, EmbeddingError
+from hive_mtl.faces.cli.answers import Json, complain, print_json
+
+if TYPE_CHECKING:
+    from hive_mtl.description import ModelDescription
+    from hive_mtl.use.attributes import Answer
+    from hive_mtl.use.embedding import Embedding
+    from hive_mtl.use.model import Model
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and what it runs on; what is not given is left to :func:`hive_mtl.load`."""
+
+    path: Annotated[
+        str | None,
+        Parameter("--model", help="ONNX file or run folder; without it, the model shipped."),
+    ] = None
+    threads: Annotated[int | None, Parameter(help="Cores to use; without it, all.")] = None
+    device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where to run.")] = None
+
+    def load(self) -> "Model":
+        """The model asked for."""
+        import hive_mtl
+
+        given: dict[str, Any] = {k: v for k, v in asdict(self).items() if v is not None}
+        return hive_mtl.load(**given)
+
+
+_SHIPPED = ModelOptions()
+
+
+def embed(
+    *sources: str,
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    list_file: Annotated[Path | None, Parameter("--list")] = None,
+    max_failures: int | None = None,
+    options: ModelOptions = _SHIPPED,
+    as_json: Json = False,
+) -> int:
+    """Write the embeddings of recordings to a file.
+
+    A recording that fails is skipped and named at the end; the exit status is then 2.
+
+    Args:
+        sources: Recordings, and folders with recordings at any depth.
+        out: The file to write, .npz or .parquet. A key is a path as given, its value a unit vector.
+        list_file: Take the recordings of this file as well: one path a line.
+        max_failures: Stop when more recordings than this have failed; keep what is done by then.
+    """
+    from hive_mtl.use.vectors_file import write_vectors
+
+    paths = list(dict.fromkeys(_paths(sources, list_file)))
+    model = options.load()
+    model_id = model.description.model_id
+    failed: dict[str, str] = {}
+    try:
+        written = write_vectors(out, model_id, _embeddings(model, paths, failed, max_failures))
+    finally:
+        for path, reason in failed.items():
+            complain(f"{path}: {reason}")
+    if untried := len(paths) - written - len(failed):
+        complain(f"stopped after {len(failed)} failures: {untried} recordings were not tried")
+    if as_json:
+        print_json({"out": str(out), "model_id": model_id, "embeddings": written, "failed": failed})
+    else:
+        print(f"{written} of {len(paths)} recordings embedded in {out} (model {model_id})")
+    return 2 if failed else 0
+
+
+def verify(
+    a: str,
+    b: str,
+    /,
+    *,
+    more_a: tuple[str, ...] = (),
+    more_b: tuple[str, ...] = (),
+    options: ModelOptions = _SHIPPED,
+    as_json: Json = False,
+) -> int:
+    """Say whether two recordings are of one voice. Not for authentication: no anti-spoofing.
+
+    The exit status is 0 for the same voice, 1 for different voices, 2 where there is no answer.
+
+    Args:
+        a: A recording.
+        b: Another one.
+        more_a: A further recording of the voice in A; may be given several times.
+        more_b: A further recording of the voice in B; may be given several times.
+    """
+    verdict = options.load().verify([a, *more_a], [b, *more_b])
+    if as_json:
+        print_json(asdict(verdict))
+    else:
+        decision = "same voice" if verdict.same else "different voices"
+        print(
+            f"{decision} (probability of the same {verdict.probability:.3f}; "
+            f"score {verdict.score:.3f}, threshold {verdict.threshold:.3f})"
+        )
+    return 0 if verdict.same else 1
+
+
+def attributes(
+    recording: str, /, *, options: ModelOptions = _SHIPPED, as_json: Json = False
+) -> int:
+    """Estimate gender, age and whatever else the model answers.
+
+    Args:
+        recording: Of one voice.
+    """
+    model = options.load()
+    answers = model.attributes(recording)
+    if as_json:
+        print_json({task: asdict(answer) for task, answer in answers.items()})
+        return 0
+    width = max(map(len, answers), default=0)
+    for task, answer in answers.items():
+        print(f"{task:{width}}  {_in_words(answer, task, model.description)}")
+    return 0
+
+
+def bench(*, options: ModelOptions = _SHIPPED, as_json: Json = False) -> int:
+    """Measure how fast this machine embeds three-second recordings, from file to vector."""
+    from hive_mtl.faces.cli.bench import measure
+
+    model = options.load()
+    speeds = measure(model)
+    if as_json:
+        answer = {speed.format: asdict(speed) for speed in speeds}
+        print_json({"model_id": model.description.model_id, **answer})
+        return 0
+    for speed in speeds:
+        print(
+            f"{speed.format}: {speed.per_cpu_second:.0f} recordings of {speed.duration_s:g} s per "
+            f"CPU-second, {speed.per_second:.0f} per second"
+        )
+    return 0
+
+
+def _paths(sources: Iterable[str], list_file: Path | None) -> Iterator[str]:
+    """The recordings asked for; those of a folder begin with the folder as it was given."""
+    from hive_mtl.audio import find_recordings
+
+    given = [*sources, *(_listed(list_file) if list_file else ())]
+    if not given:
+        raise ConfigError("nothing to embed: give recordings, folders or --list FILE")
+    for source in given:
+        folder = Path(source)
+        if not folder.is_dir():
+            yield source
+            continue
+        found = find_recordings(folder)
+        if not found:
+            raise DataError(f"{source}: a folder without recordings: give another")
+        for recording in found:
+            yield f"{source.rstrip('/')}/{recording.relative_to(folder)}"
+
+
+def _listed(list_file: Path) -> list[str]:
+    try:
+        text = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(
+            f"{list_file}: cannot be read ({error.strerror}): give a file with one path a line"
+        ) from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _embeddings(
+    model: "Model", paths: list[str], failed: dict[str, str], max_failures: int | None
+) -> Iterator[tuple[str, "Embedding"]]:
+    """Gives what could be embedded and notes in ``failed`` what could not, and why."""
+    succeeded = False
+    for path, result in zip(paths, _shown(model.embed_stream(paths), len(paths)), strict=False):
+        if not isinstance(result, EmbeddingError):
+            succeeded = True
+            yield path, result
+            continue
+        failed[path] = result.reason
+        if max_failures is not None and len(failed) > max_failures:
+            break
+    if not succeeded:
+        raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
+
+
+def _shown(
+    results: Iterator["Embedding | EmbeddingError"], total: int
+) -> Iterable["Embedding | EmbeddingError"]:
+    """``results`` with a bar on standard error, if somebody is looking."""
+    if not sys.stderr.isatty():
+        return results
+    from rich.console import Console  # here, because it is slow to import
+    from rich.progress import track
+
+    return track(results, "Embedding", total, console=Console(stderr=True), transient=True)
+
+
+def _in_words(answer: "Answer", task: str, model: "ModelDescription") -> str:
+    if answer.interval is None:
+        return f"{answer.value} ({answer.probability:.0%})"
+    head = model.head(task)
+    low, high = answer.interval
+    unit = f" {head.unit}" if head and head.unit else ""
+    return f"{answer.value:g}{unit} ({low:g} to {high:g}: {answer.probability:.0%})"

@@ -1,0 +1,178 @@
+"""The charts of the demonstration's page, as SVG that takes its colours from the page.
+
+Written by hand rather than drawn by matplotlib, so that they follow the light or dark scheme, stay
+text, and can be pointed at.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl.evaluate.verification import Curve
+
+_WIDTH, _HEIGHT = 520, 380
+_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 16, 504, 316
+_RATES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # ticks of a DET curve
+_LOWEST, _HIGHEST = 0.0008, 0.55  # its ends
+_BINS = 40
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From a quantity to a place along one side of a chart; ``ticks`` are labelled."""
+
+    title: str
+    ticks: Sequence[tuple[float, str]]
+    place: Callable[[float], float]
+
+
+def det_curve(curve: Curve, eer: float) -> str:
+    """Detection error trade-off on normal-deviate scales (Martin et al., 1997)."""
+    ticks = [(rate, f"{rate:.1%}" if rate < 0.01 else f"{rate:.0%}") for rate in _RATES]
+    across = Axis("false alarms: different voices accepted", ticks, _deviate(_LEFT, _RIGHT))
+    up = Axis("misses: same voice rejected", ticks, _deviate(_BOTTOM, _TOP))
+    points = zip(curve.false_alarm, curve.miss, strict=True)
+    x, y = across.place(eer), up.place(eer)
+    return _chart(
+        f"Detection error trade-off. The two kinds of error are equal at {eer:.1%}.",
+        _grid(across, up),
+        _line("guide", [(_LEFT, _BOTTOM), (_RIGHT, _TOP)]),
+        _line("curve", [(across.place(alarm), up.place(miss)) for alarm, miss in points]),
+        f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
+        f'<text class="note" x="{x + 12:.1f}" y="{y - 8:.1f}">equal error rate {eer:.1%}</text>',
+    )
+
+
+def score_histogram(curve: Curve, threshold: float | None) -> str:
+    """How the scores of pairs of one voice and of two voices are spread."""
+    edges = np.array(curve.score)
+    counts = [np.array(kind, dtype=np.float64) for kind in (curve.nontargets, curve.targets)]
+    shares = [kind / max(kind.sum(), 1) for kind in counts]
+    seen = np.flatnonzero(counts[0] + counts[1])
+    low, high = edges[seen[0]], edges[seen[-1] + 1]
+    tallest = max(share.max() for share in shares)
+    marks = np.arange(math.ceil(low * 5) / 5, high, 0.2)
+    across = Axis(
+        "score: cosine of the two embeddings",
+        [(mark, f"{mark:.1f}") for mark in marks],
+        lambda score: _LEFT + (score - low) / (high - low) * (_RIGHT - _LEFT),
+    )
+    up = Axis("share of pairs", [], lambda share: _BOTTOM - share / tallest * (_BOTTOM - _TOP - 24))
+    parts = [_grid(across, up)]
+    for kind, share in zip(("others", "targets"), shares, strict=True):
+        outline = _steps(edges[seen[0] : seen[-1] + 2], share[seen[0] : seen[-1] + 1])
+        points = [(across.place(edge), up.place(height)) for edge, height in outline]
+        parts.append(f'<polygon class="{kind}" points="{_coordinates(points)}"/>')
+    summary = "How the scores of pairs of one voice and of pairs of two voices are spread."
+    if threshold is not None:
+        x = across.place(min(max(threshold, low), high))
+        parts.append(f'<path class="guide" d="M{x:.1f} {_TOP + 14} V{_BOTTOM}"/>')
+        parts.append(f'<text class="note" x="{x:.1f}" y="{_TOP + 6}">threshold</text>')
+        summary += f" The threshold is {threshold:.2f}."
+    return _chart(summary, *parts)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One recording on the map: ``voice`` is a number from 0, ``label`` what is shown of it."""
+
+    x: float
+    y: float
+    voice: int
+    gender: str | None
+    label: str
+
+
+def embedding_map(marks: Sequence[Mark], voices: int) -> str:
+    """Recordings by nearness of their embeddings; colour is the voice, shape the gender."""
+    width, height, margin = 960, 560, 28
+    x = np.array([mark.x for mark in marks])
+    y = np.array([mark.y for mark in marks])
+    scale = min((width - 2 * margin) / np.ptp(x), (height - 2 * margin) / np.ptp(y))
+    shapes = []
+    for index, mark in enumerate(marks):
+        place = (
+            width / 2 + (mark.x - (x.min() + x.max()) / 2) * scale,
+            height / 2 - (mark.y - (y.min() + y.max()) / 2) * scale,
+        )
+        shapes.append(
+            f'<g class="mark" data-recording="{index}" data-voice="{mark.voice}"'
+            f' data-label="{escape(mark.label)}" style="--hue:{360 * mark.voice / voices:.0f}"'
+            f' transform="translate({place[0]:.1f} {place[1]:.1f})">{_shape(mark.gender)}</g>'
+        )
+    summary = (
+        f"Map of {len(marks)} recordings of {voices} voices that the model has not heard in"
+        " training: near means alike. The list of voices follows."
+    )
+    return (
+        f'<svg class="map" role="img" viewBox="0 0 {width} {height}"'
+        f' aria-label="{escape(summary)}">'
+        f"{''.join(shapes)}</svg>"
+    )
+
+
+def _shape(gender: str | None) -> str:
+    if gender == "female":
+        return '<circle r="7"/>'
+    if gender == "male":
+        return '<rect x="-6.2" y="-6.2" width="12.4" height="12.4" rx="1.5"/>'
+    return '<path d="M0 -8 L8 6 H-8 Z"/>'
+
+
+def _deviate(start: float, end: float) -> Callable[[float], float]:
+    normal = NormalDist()
+    low, high = normal.inv_cdf(_LOWEST), normal.inv_cdf(_HIGHEST)
+
+    def place(rate: float) -> float:
+        deviate = normal.inv_cdf(min(max(rate, _LOWEST), _HIGHEST))
+        return start + (deviate - low) / (high - low) * (end - start)
+
+    return place
+
+
+def _steps(
+    edges: npt.NDArray[np.float64], heights: npt.NDArray[np.float64]
+) -> list[tuple[float, float]]:
+    """The outline of a histogram, from the ground to the ground."""
+    x, y = np.repeat(edges, 2), np.pad(np.repeat(heights, 2), 1)
+    return list(zip(x.tolist(), y.tolist(), strict=True))
+
+
+def _grid(across: Axis, up: Axis) -> str:
+    lines = [f'<path class="axis" d="M{_LEFT} {_TOP} V{_BOTTOM} H{_RIGHT}"/>']
+    for value, label in across.ticks:
+        x = across.place(value)
+        lines.append(f'<path class="grid" d="M{x:.1f} {_TOP} V{_BOTTOM}"/>')
+        lines.append(f'<text x="{x:.1f}" y="{_BOTTOM + 20}" text-anchor="middle">{label}</text>')
+    for value, label in up.ticks:
+        y = up.place(value)
+        lines.append(f'<path class="grid" d="M{_LEFT} {y:.1f} H{_RIGHT}"/>')
+        lines.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
+    centre, middle = (_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2
+    away = 16 if up.ticks else 40
+    turned = f"translate({away} {middle}) rotate(-90)"
+    lines.append(f'<text class="title" x="{centre}" y="{_BOTTOM + 48}">{across.title}</text>')
+    lines.append(f'<text class="title" transform="{turned}">{up.title}</text>')
+    return "".join(lines)
+
+
+def _line(kind: str, points: Points) -> str:
+    return f'<polyline class="{kind}" points="{_coordinates(points)}"/>'
+
+
+def _coordinates(points: Points) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _chart(summary: str, *parts: str) -> str:
+    return (
+        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+        f' aria-label="{escape(summary)}">{"".join(parts)}</svg>'
+    )

@@ -1,0 +1,104 @@
+"""What the demonstration works on: a table of utterances with voices kept aside, and clips of them."""
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile
+
+from hive_mtl import audio
+from hive_mtl.errors import DataError
+from hive_mtl.learn import corpora
+from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.tasks import get_task
+from hive_mtl.learn.utterances import is_validation_voice, training_utterances
+
+UNSEEN = "test"  # the split that training never reads
+FEWEST_VOICES = 8
+MOST_UNSEEN = 24  # voices, and recordings of each: as many as a page can show
+MOST_EACH = 10
+_SHARE_UNSEEN = 0.2
+_FEWEST_UNSEEN = 3
+_CLIP_S = 4.0
+
+
+def read_own(speech: Path) -> pa.Table:
+    """The user's recordings, some voices of which are kept aside as split :data:`UNSEEN`.
+
+    A corpus that names its own test split keeps it. Otherwise a fifth of the voices are drawn by a
+    hash, not among those that validate.
+
+    Raises:
+        DataError: nothing is there, or too few voices have two recordings.
+    """
+    table = corpora.read(speech)
+    counts = Counter(zip(table["corpus"].to_pylist(), table["speaker"].to_pylist(), strict=True))
+    voices = [voice for voice, count in counts.items() if count > 1 and voice[1] is not None]
+    if len(voices) < FEWEST_VOICES:
+        raise DataError(
+            f"{speech}: {len(voices)} voices with two recordings or more: the demonstration trains on"
+            f" some and tests on others, so give at least {FEWEST_VOICES}"
+        )
+    if UNSEEN in table["split"].unique().to_pylist():
+        return table
+    aside = set(_drawn(voices))
+    keys = zip(table["corpus"].to_pylist(), table["speaker"].to_pylist(), strict=True)
+    split = pa.array([UNSEEN if key in aside else "train" for key in keys], pa.string())
+    return table.set_column(table.column_names.index("split"), "split", split)
+
+
+def unseen(table: pa.Table) -> pa.Table:
+    """Rows of the voices kept aside: at most :data:`MOST_EACH` of :data:`MOST_UNSEEN` voices."""
+    rows = table.filter(pc.equal(table["split"], UNSEEN))
+    count: Counter[str] = Counter()
+    kept = []
+    for row, speaker in enumerate(rows["speaker"].to_pylist()):
+        if speaker is None or (speaker not in count and len(count) == MOST_UNSEEN):
+            continue
+        count[speaker] += 1
+        if count[speaker] <= MOST_EACH:
+            kept.append(row)
+    return rows.take(pa.array(kept, pa.int64()))
+
+
+def with_learnable_tasks(recipe: Recipe, table: pa.Table) -> Recipe:
+    """The recipe without the tasks that these recordings have no labels for."""
+    rows = training_utterances(table)
+    voices = [str(name) for name in rows["speaker"].to_pylist()]
+    tasks = {
+        name: config
+        for name, config in recipe.tasks.items()
+        if name == "speaker" or _learnable(recipe, name, rows, voices)
+    }
+    return recipe.model_copy(update={"tasks": tasks})
+
+
+def clip(path: str, start_s: float, duration_s: float | None) -> bytes:
+    """The beginning of an utterance as MP3, which every browser plays."""
+    length = _CLIP_S if duration_s is None else min(duration_s, _CLIP_S)
+    wave = audio.load(audio.Segment(Path(path), start_s, length))
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, audio.SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III")
+    return buffer.getvalue()
+
+
+def _drawn(voices: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    ready = [voice for voice in voices if not is_validation_voice(*voice)]
+    ready.sort(key=lambda voice: hashlib.sha256("/".join(("unseen", *voice)).encode()).digest())
+    wanted = max(_FEWEST_UNSEEN, round(_SHARE_UNSEEN * len(voices)))
+    return ready[: min(wanted, MOST_UNSEEN)]
+
+
+def _learnable(recipe: Recipe, name: str, rows: pa.Table, voices: Sequence[str]) -> bool:
+    task = get_task(name)
+    if task.column not in rows.column_names:
+        return False
+    try:
+        task.fit(task.labels(rows[task.column].to_pylist()), voices, recipe.tasks[name])
+    except DataError:
+        return False
+    return True

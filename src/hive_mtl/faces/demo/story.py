@@ -1,0 +1,160 @@
+"""The story that the demonstration tells: what was done, and what came of it.
+
+Nothing here computes speech or figures; it holds them for the page and says them in plain words.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from hive_mtl.description import ModelDescription
+from hive_mtl.evaluate import Report
+from hive_mtl.use.attributes import Answer
+
+
+@dataclass
+class Step:
+    """One step of the pipeline; ``outcome`` is said when it is done."""
+
+    title: str
+    outcome: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Teller:
+    """Announces every step on the terminal, and times it."""
+
+    console: Console
+    steps: list[Step] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Says what begins; then, unless it failed, what came of it and how long it took."""
+        step = Step(title)
+        number = len(self.steps) + 1
+        self.console.print(f"\n[bold]{number}. {title}[/bold]", highlight=False)
+        begun = time.monotonic()
+        yield step
+        step.seconds = time.monotonic() - begun
+        self.steps.append(step)
+        self.console.print(f"   {step.outcome} ({duration(step.seconds)})", highlight=False)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording of a voice that training has not heard.
+
+    Attributes:
+        voice: the name of the speaker.
+        place: ``(x, y)`` on the map.
+        clip: its beginning, as MP3.
+        labels: what is known of the voice, by task.
+    """
+
+    voice: str
+    place: tuple[float, float]
+    clip: bytes
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two recordings and what the model says of them.
+
+    ``probability`` and ``threshold`` are None where the voices were too few to calibrate by.
+    """
+
+    left: Recording
+    right: Recording
+    score: float
+    probability: float | None
+    threshold: float | None
+
+    @property
+    def same(self) -> bool:
+        """The truth."""
+        return self.left.voice == self.right.voice
+
+    @property
+    def says_same(self) -> bool | None:
+        """The verdict; None without a threshold."""
+        return None if self.threshold is None else self.score >= self.threshold
+
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if self.probability is None:
+            return f"The score is {self.score:.2f}; too few voices for a threshold."
+        verdict = "Accepted" if self.says_same else "Not accepted"
+        return f"{verdict} as the same voice: the probability is {percent(self.probability)}."
+
+    def check(self) -> str:
+        """Whether the verdict is right, in words."""
+        truth = "one voice" if self.same else "two voices"
+        if self.says_same is None:
+            return f"In truth, {truth} spoke."
+        verdict = "Right" if self.says_same == self.same else "Wrong"
+        return f"{verdict}: {truth} spoke."
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the task heads say about a recording."""
+
+    recording: Recording
+    answers: dict[str, Answer]
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the page shows.
+
+    Attributes:
+        synthetic: whether the voices are made up.
+        description: of the model.
+        architecture: its picture, as SVG.
+        run: the folder of the run, as the user would type it.
+        steps: what was done.
+        report: of the evaluation.
+        recordings: of the unseen voices.
+        comparisons: the verified pairs.
+        portraits: what was heard in two of them.
+    """
+
+    synthetic: bool
+    description: ModelDescription
+    architecture: str
+    run: str
+    steps: list[Step]
+    report: Report
+    recordings: list[Recording]
+    comparisons: list[Comparison]
+    portraits: list[Portrait]
+
+    @property
+    def voices(self) -> list[str]:
+        """The unseen voices, in the order of their recordings."""
+        return list(dict.fromkeys(recording.voice for recording in self.recordings))
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps together."""
+        return sum(step.seconds for step in self.steps)
+
+
+def duration(seconds: float) -> str:
+    """12.34 -> '12 s', 0.52 -> '0.5 s', 154 -> '2 min 34 s'."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def percent(share: float) -> str:
+    """0.973 -> '97%'; never 0% or 100%, which no model can promise."""
+    if share > 0.99:
+        return "above 99%"
+    return "below 1%" if share < 0.01 else f"{share:.0%}"

@@ -1,0 +1,86 @@
+"""Augmentation: what keeps a network from learning the room, the noise and the microphone.
+
+Waveforms are changed by audiomentations (noise, reverberation, equalisation, band, codec); features
+are masked as in SpecAugment (Park et al., 2019, arXiv:1904.08779). Every change is a pure function
+of a seed, so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from hive_mtl.audio import SAMPLE_RATE, Wave, find_recordings
+
+Probability = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class AugmentConfig(BaseModel):
+    """How often each change is made to a training crop, from 0 (never) to 1 (always)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reverberation: float = Probability
+    rooms: Path | None = None  # folder of room impulse responses; needed for reverberation
+    noise: float = Probability
+    noises: Path | None = None  # folder of noise recordings; needed for noise
+    coloured_noise: float = Probability
+    snr_db: tuple[float, float] = (5.0, 25.0)
+    equaliser: float = Probability
+    telephone: float = Probability  # 8 kHz sampling
+    codec: float = Probability  # MP3 at 16 to 64 kbit/s
+    frequency_masks: int = Field(default=0, ge=0)
+    frequency_mask_bands: int = Field(default=10, ge=1)
+    time_masks: int = Field(default=0, ge=0)
+    time_mask_frames: int = Field(default=20, ge=1)
+
+
+class WaveAugmenter:
+    """The chain of waveform changes of a config."""
+
+    def __init__(self, config: AugmentConfig) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of optional codecs that are not used here
+            import audiomentations as changes
+        low, high = config.snr_db
+        chain = [changes.SevenBandParametricEQ(-6.0, 6.0, p=config.equaliser)]
+        if config.rooms and config.reverberation:
+            responses = find_recordings(config.rooms)
+            chain.append(changes.ApplyImpulseResponse(responses, p=config.reverberation))
+        if config.noises and config.noise:
+            noises = find_recordings(config.noises)
+            chain.append(changes.AddBackgroundNoise(noises, low, high, p=config.noise))
+        chain += [
+            changes.AddColorNoise(low, high, p=config.coloured_noise),
+            changes.Resample(SAMPLE_RATE // 2, SAMPLE_RATE // 2, p=config.telephone),
+            changes.Mp3Compression(16, 64, p=config.codec),
+        ]
+        self._change = changes.Compose([change for change in chain if change.p > 0])
+
+    def __call__(self, wave: Wave, seed: int) -> Wave:
+        """``(samples,)`` -> ``(samples,)``; the same for the same seed."""
+        random.seed(seed)  # audiomentations draws from the global generators
+        np.random.seed(seed % 2**32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a noise that happens to be silent is left out
+            changed: Wave = self._change(wave, SAMPLE_RATE)
+        return changed
+
+
+def feature_mask(
+    config: AugmentConfig, mels: int, frames: int, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """SpecAugment for one utterance: ``(mels, frames)``, False where features are hidden."""
+    keep = np.ones((mels, frames), dtype=np.bool_)
+    for _ in range(config.frequency_masks):
+        width = int(rng.integers(0, min(config.frequency_mask_bands, mels) + 1))
+        first = int(rng.integers(0, mels - width + 1))
+        keep[first : first + width] = False
+    for _ in range(config.time_masks):
+        width = int(rng.integers(0, min(config.time_mask_frames, frames) + 1))
+        first = int(rng.integers(0, frames - width + 1))
+        keep[:, first : first + width] = False
+    return keep

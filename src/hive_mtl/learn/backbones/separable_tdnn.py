@@ -1,0 +1,149 @@
+"""The default trunk: a time-delay network of separable convolutions.
+
+Depth-wise convolution over time, then a 1x1 convolution over channels, with squeeze-excitation and
+residual connections as in TitaNet (Koluguri et al., 2022, arXiv:2110.04410), a strided stem that
+halves the frame rate, and attentive statistics pooling with global context as in ECAPA-TDNN
+(Desplanques et al., 2020, arXiv:2005.07143).
+
+Activations are kept as ``(batch, channels, 1, frames)`` in channels-last memory, where a CPU runs
+1x1 convolutions and batch normalisation two to eight times faster than as ``(batch, channels,
+frames)``.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hive_mtl.learn.backbones import TrunkConfig
+from hive_mtl.learn.features import frame_mask
+
+
+class Config(TrunkConfig):
+    """Size of the network; the defaults give 2.4 million parameters."""
+
+    name: Literal["separable_tdnn"] = "separable_tdnn"
+    channels: int = Field(default=384, ge=8)
+    kernels: tuple[int, ...] = (5, 7, 9, 11)  # one residual block each, frames at half rate
+    repeats: int = Field(default=2, ge=1)  # separable convolutions in a block
+    pooled_channels: int = Field(default=768, ge=8)
+    attention: int = Field(default=96, ge=1)
+    squeeze: int = Field(default=8, ge=1)  # channels / hidden units of squeeze-excitation
+
+
+class Trunk(nn.Module):
+    """Features -> embedding (not yet normalised to unit length)."""
+
+    def __init__(self, config: Config, mels: int) -> None:
+        super().__init__()
+        width = config.channels
+        self.stem = _Normed(nn.Conv2d(mels, width, (1, 5), stride=(1, 2), padding=(0, 2), bias=False))
+        self.blocks = nn.ModuleList(
+            Block(width, kernel, config.repeats, config.squeeze) for kernel in config.kernels
+        )
+        self.widen = _Normed(nn.Conv2d(width, config.pooled_channels, 1, bias=False))
+        self.pool = AttentiveStatistics(config.pooled_channels, config.attention)
+        self.project = nn.Sequential(
+            nn.BatchNorm1d(2 * config.pooled_channels),
+            nn.Linear(2 * config.pooled_channels, config.embedding_dim, bias=False),
+            nn.BatchNorm1d(config.embedding_dim),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, features: Tensor, frames: Tensor) -> Tensor:
+        """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""
+        hidden = features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        hidden = functional.relu(self.stem(hidden))
+        mask = frame_mask((frames + 1) // 2, hidden.shape[-1])[:, None, None, :]
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        hidden = functional.relu(self.widen(hidden))
+        embedding: Tensor = self.project(self.pool(hidden, mask))
+        return embedding
+
+
+class Block(nn.Module):
+    """Separable convolutions, squeeze-excitation and a residual connection."""
+
+    def __init__(self, width: int, kernel: int, repeats: int, squeeze: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(Separable(width, kernel) for _ in range(repeats))
+        self.excite = SqueezeExcitation(width, width // squeeze)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)`` -> the same shape."""
+        inner = hidden
+        for index, convolution in enumerate(self.convolutions):
+            inner = convolution(inner if index == 0 else functional.relu(inner), mask)
+        return functional.relu(hidden + self.excite(inner, mask))
+
+
+class Separable(nn.Module):
+    """Depth-wise convolution over time, then a 1x1 convolution over channels, normalised."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.over_time = nn.Conv2d(
+            width, width, (1, kernel), padding=(0, kernel // 2), groups=width, bias=False
+        )
+        self.over_channels = _Normed(nn.Conv2d(width, width, 1, bias=False))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """The mask keeps what lies beyond the end of an utterance out of its last frames."""
+        mixed: Tensor = self.over_channels(self.over_time(hidden * mask.to(hidden.dtype)))
+        return mixed
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales channels by what the whole utterance holds (Hu et al., 2018, arXiv:1709.01507)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gates = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)`` -> the same shape."""
+        mean = (hidden * mask.to(hidden.dtype)).sum(dim=(2, 3)) / mask.sum(dim=(2, 3))
+        scaled: Tensor = hidden * self.gates(mean).sigmoid()[:, :, None, None].to(hidden.dtype)
+        return scaled
+
+
+class AttentiveStatistics(nn.Module):
+    """Weighted mean and standard deviation over time (Okabe et al., 2018, arXiv:1803.10963).
+
+    The weights of a frame, one a channel, depend on the frame and on the mean and the standard
+    deviation of the whole utterance.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.of_frame = nn.Linear(channels, hidden)
+        self.of_utterance = nn.Linear(2 * channels, hidden, bias=False)
+        self.score = nn.Linear(hidden, channels)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)`` -> ``(batch, 2 * channels)`` float32."""
+        frames = hidden.squeeze(2).transpose(1, 2)  # (batch, frames, channels)
+        inside = mask[:, 0, 0, :, None]
+        context = weighted_statistics(frames, inside / inside.sum(dim=1, keepdim=True))
+        scores = self.of_frame(frames) + self.of_utterance(context).unsqueeze(1)
+        scores = self.score(torch.tanh(scores)).float().masked_fill(inside == 0, -torch.inf)
+        return weighted_statistics(frames, scores.softmax(dim=1))
+
+
+def weighted_statistics(frames: Tensor, weights: Tensor) -> Tensor:
+    """``(batch, frames, channels)`` -> mean and deviation ``(batch, 2 * channels)`` in float32."""
+    with torch.autocast(frames.device.type, enabled=False):
+        frames = frames.float()
+        mean = (frames * weights).sum(dim=1)
+        variance = (frames.square() * weights).sum(dim=1) - mean.square()
+        return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+
+
+class _Normed(nn.Sequential):
+    """A convolution followed by batch normalisation."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels))

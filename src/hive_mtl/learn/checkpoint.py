@@ -1,0 +1,150 @@
+"""A checkpoint is one safetensors file that describes itself.
+
+Weights, and for a run that goes on the optimiser's state, are its tensors; recipe, tasks (with their
+classes), data summary and progress are JSON in its header. One file replaces the other in one
+step, so a run that is killed while it saves keeps its last checkpoint. Nothing is ever unpickled.
+"""
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.description import Calibration, DataSummary
+from hive_mtl.errors import ModelError
+from hive_mtl.learn.config import Recipe, parse_recipe
+from hive_mtl.learn.model import UnifiedModel, make_heads
+from hive_mtl.learn.tasks import Task, get_task
+
+HEADER_KEY = "hive_mtl"
+OPTIMISER_PREFIX = "optimiser/"
+
+
+class Header(BaseModel):
+    """The JSON of a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    recipe: dict[str, Any]
+    tasks: dict[str, dict[str, Any]]  # by name, the state of each task
+    data: tuple[DataSummary, ...] = ()
+    calibration: Calibration | None = None
+    step: int = 0
+    best: float | None = None  # the lowest validation error so far
+    git_revision: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    header: Header
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return parse_recipe(self.header.recipe, "recipe of the checkpoint")
+
+    def tasks(self) -> list[Task]:
+        """The fitted tasks."""
+        tasks = [get_task(name) for name in self.header.tasks]
+        for task in tasks:
+            task.restore(self.header.tasks[task.name])
+        return tasks
+
+    def model(self) -> UnifiedModel:
+        """The network with these weights, in evaluation mode."""
+        recipe, tasks = self.recipe, self.tasks()
+        heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
+        model = UnifiedModel(recipe.trunk, recipe.mels, heads)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, Tensor]) -> None:
+    """Writes a checkpoint; ``optimiser`` is empty for one that will not be resumed."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= {OPTIMISER_PREFIX + name: tensor.cpu().contiguous() for name, tensor in optimiser.items()}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint: a safetensors file, or a run folder (its best checkpoint).
+
+    Raises:
+        ModelError: there is none, it is damaged, or it is not of Hive-MTL.
+    """
+    path = path / "best.safetensors" if path.is_dir() else path
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such checkpoint: give a run folder or its .safetensors") from error
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({error}): copy it again") from error
+    if HEADER_KEY not in metadata:
+        raise ModelError(f"{path}: not a checkpoint of Hive-MTL: its header has no '{HEADER_KEY}'")
+    try:
+        header = Header.model_validate_json(metadata[HEADER_KEY])
+    except ValidationError as error:
+        raise ModelError(f"{path}: its header is not understood: update hive-mtl") from error
+    optimiser = {
+        name.removeprefix(OPTIMISER_PREFIX): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(OPTIMISER_PREFIX)
+    }
+    weights = {name: t for name, t in tensors.items() if not name.startswith(OPTIMISER_PREFIX)}
+    return Checkpoint(header, weights, optimiser)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors, such as ``3/exp_avg``."""
+    state = optimiser.state_dict()["state"]
+    return {f"{index}/{name}": value for index, inner in state.items() for name, value in inner.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of :func:`optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Twelve hexadecimal digits that name a set of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def git_revision() -> str:
+    """The revision of the source tree this runs from, or 'unknown' for an installed package."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

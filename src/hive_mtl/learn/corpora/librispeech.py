@@ -1,0 +1,85 @@
+"""LibriSpeech, and whatever lies in its layout: ``<subset>/<speaker>/<chapter>/<utterance>.flac``.
+
+Panayotov et al., 'LibriSpeech: an ASR corpus based on public domain audio books', ICASSP 2015.
+"""
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+
+from hive_mtl.audio import find_recordings
+from hive_mtl.errors import DataError
+from hive_mtl.learn.utterances import conform, own_splits, parse_gender
+
+_SPEAKERS = "SPEAKERS.TXT"
+_log = logging.getLogger(__name__)
+
+
+def matches(path: Path) -> bool:
+    """A folder with a SPEAKERS.TXT, the folder around it, or a subset inside it."""
+    return _root(path) is not None
+
+
+def read(path: Path) -> pa.Table:
+    """All subsets of the corpus, or the one subset that ``path`` is.
+
+    The session is the chapter. Read as a whole, 'test-clean' and its like are of split 'test'; a
+    subset that is named by itself has no split.
+
+    Raises:
+        DataError: there is no SPEAKERS.TXT.
+    """
+    root = _root(path)
+    if root is None:
+        raise DataError(f"{path}: no {_SPEAKERS} here or above: give the folder that holds it")
+    genders = _genders(root / _SPEAKERS)
+    folder = path.resolve() if path.resolve().is_relative_to(root) else root
+    recordings = find_recordings(folder)
+    parts = [recording.relative_to(root).parts for recording in recordings]
+    strays = sum(len(names) != 4 for names in parts)
+    rows = [names for names in parts if len(names) == 4]
+    speakers = [speaker for _, speaker, _, _ in rows]
+    splits = own_splits(subset for subset, _, _, _ in rows)
+    _warn(folder, strays, set(speakers) - genders.keys())
+    table = pa.table(
+        {
+            "path": pa.array((str(root.joinpath(*names)) for names in rows), pa.string()),
+            "speaker": pa.array(speakers, pa.string()),
+            "session": [chapter for _, _, chapter, _ in rows],
+            "split": [splits[subset] for subset, _, _, _ in rows],
+            "gender": [genders.get(speaker) for speaker in speakers],
+            "language": ["en"] * len(rows),
+            "utterance": [Path(name).stem for _, _, _, name in rows],
+        }
+    )
+    return conform(table, corpus="librispeech", origin=str(path))
+
+
+def _root(path: Path) -> Path | None:
+    path = path.resolve()
+    places = (path, path.parent, path / "LibriSpeech")
+    return next((place for place in places if (place / _SPEAKERS).is_file()), None)
+
+
+def _genders(file: Path) -> dict[str, str | None]:
+    """Speaker -> gender, from lines such as '14 | F | train-clean-360 | 25.03 | Kristin'."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    cells = [line.split("|") for line in lines if not line.startswith(";") and "|" in line]
+    return {speaker.strip(): parse_gender(gender) for speaker, gender, *_ in cells}
+
+
+def _warn(folder: Path, strays: int, strangers: set[str]) -> None:
+    if strays:
+        _log.warning(
+            "%s: %d recordings left out that are not at <subset>/<speaker>/<chapter>/",
+            folder,
+            strays,
+        )
+    if strangers:
+        _log.warning(
+            "%s: %d speakers are not in %s: their gender stays unknown",
+            folder,
+            len(strangers),
+            _SPEAKERS,
+        )

@@ -1,0 +1,92 @@
+"""Checkpoint -> ONNX: front end inside, any length, any batch, embedding and heads as outputs."""
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.description import (
+    ONNX_EMBEDDING,
+    ONNX_INPUTS,
+    ONNX_METADATA_KEY,
+    ModelDescription,
+)
+from hive_mtl.learn.checkpoint import Checkpoint, weights_digest
+from hive_mtl.learn.features import SAMPLE_RATE
+from hive_mtl.learn.model import UnifiedModel
+from hive_mtl.learn.tasks import Task
+
+OPSET = 18
+
+
+class Exported(nn.Module):
+    """The network as the outside sees it: probabilities instead of logits, no speaker classifier."""
+
+    def __init__(self, model: UnifiedModel, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        self.model = model
+        self.tasks = [task for task in tasks if task.describe() is not None]
+
+    def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """``(batch, samples)``, ``(batch,)`` -> ``(batch, dim)`` and one output per task."""
+        outputs = self.model(waves, lengths)
+        answers = [task.probabilities(outputs.heads[task.name]) for task in self.tasks]
+        return (outputs.embedding, *answers)
+
+
+def describe(checkpoint: Checkpoint) -> ModelDescription:
+    """What the model of a checkpoint says about itself."""
+    recipe, tasks = checkpoint.recipe, checkpoint.tasks()
+    kept = {name: w for name, w in checkpoint.weights.items() if not name.startswith("heads.speaker.")}
+    heads = [task.describe() for task in tasks]
+    return ModelDescription(
+        name=recipe.name,
+        model_id=f"{recipe.name}-{weights_digest(kept)}",
+        provisional=recipe.provisional,
+        sample_rate=SAMPLE_RATE,
+        embedding_dim=recipe.trunk.embedding_dim,
+        trunk=recipe.trunk.name,
+        parameters=sum(w.numel() for w in kept.values() if w.is_floating_point()),
+        heads=tuple(head for head in heads if head is not None),
+        calibration=checkpoint.header.calibration,
+        data=checkpoint.header.data,
+        git_revision=checkpoint.header.git_revision,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def export_onnx(checkpoint: Checkpoint, path: Path) -> ModelDescription:
+    """Writes ``path`` (.onnx) and, beside it, the description as ``model.json``.
+
+    The speaker classifier stays behind: it is large and knows the training voices only.
+    """
+    model = checkpoint.model()
+    if "speaker" in model.heads:
+        del model.heads["speaker"]
+    exported = Exported(model, checkpoint.tasks()).eval()
+    description = describe(checkpoint)
+    names = [ONNX_EMBEDDING, *(head.task for head in description.heads)]
+    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=400)
+    program = torch.onnx.export(
+        exported,
+        (torch.randn(2, SAMPLE_RATE) * 0.1, torch.tensor([SAMPLE_RATE, SAMPLE_RATE // 2])),
+        input_names=list(ONNX_INPUTS),
+        output_names=names,
+        dynamic_shapes=({0: batch, 1: samples}, {0: batch}),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:  # only without dynamo; keeps the type checker informed
+        raise RuntimeError("torch.onnx.export gave no program")
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {ONNX_METADATA_KEY: description.model_dump_json()})
+    with atomic_write(path) as temporary:
+        onnx.save(proto, temporary)
+    with atomic_write(path.with_name("model.json")) as temporary:
+        temporary.write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
+    return description

@@ -1,0 +1,76 @@
+"""Who speaks: the task that shapes the embedding most."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from hive_mtl.description import HeadDescription
+from hive_mtl.learn.losses._base import ABSENT
+from hive_mtl.learn.tasks._base import ClassTask, Label, TaskConfig
+
+
+class SpeakerConfig(TaskConfig):
+    """Which voices become classes, and at which speeds they are played.
+
+    A voice with a single recording teaches the channel of that recording as much as the voice, so
+    by default it is left to the other tasks. A recording played faster or slower sounds like
+    another person and counts as one (Yamamoto et al., 2019).
+    """
+
+    min_recordings: int = Field(default=2, ge=1)
+    speeds: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+
+
+class TASK(ClassTask):
+    """One class a training voice and speed. The classifier stays in the learning wing."""
+
+    Config = SpeakerConfig
+    default_loss = "aam"
+
+    def __init__(self) -> None:
+        super().__init__("speaker")
+
+    def fit(self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig) -> None:
+        """Every voice with enough recordings is a class."""
+        config = SpeakerConfig.model_validate(config.model_dump())
+        counts = Counter(str(label) for label in labels if label is not None)
+        self.classes = tuple(
+            sorted(voice for voice, count in counts.items() if count >= config.min_recordings)
+        )
+        self._counts = [counts[voice] for voice in self.classes]
+        self.speeds = config.speeds
+
+    def at_speed(self, target: Any, speed: int) -> Any:
+        """The same voice at another speed is another class."""
+        return target if target == ABSENT else target + speed * len(self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """One a voice and speed."""
+        return len(self.classes) * len(self.speeds)
+
+    @property
+    def counts(self) -> list[int]:
+        """Training utterances of each voice, at each speed."""
+        return self._counts * len(self.speeds)
+
+    def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
+        """Voices."""
+        return self.encode(labels)
+
+    def describe(self) -> HeadDescription | None:
+        """Not exported: the embedding itself tells voices apart, those of training or others."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Voices, their counts and the speeds."""
+        return {**super().state(), "speeds": list(self.speeds)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        super().restore(state)
+        self.speeds = tuple(state["speeds"])

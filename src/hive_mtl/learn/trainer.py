@@ -1,0 +1,339 @@
+"""Training: step, validate, save, resume; one process or many."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch.utils.data import DataLoader
+
+from hive_mtl.audio import SAMPLE_RATE
+from hive_mtl.errors import ConfigError, DataError, ModelError
+from hive_mtl.learn import checkpoint as checkpoints
+from hive_mtl.learn import corpora
+from hive_mtl.learn.batches import Batch, Batches, task_labels, voice_names
+from hive_mtl.learn.checkpoint import Checkpoint, Header
+from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.export import export_onnx
+from hive_mtl.learn.journal import Journal
+from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
+from hive_mtl.learn.prepare import Prepared, prepare
+from hive_mtl.learn.tasks import Task, get_task
+from hive_mtl.learn.utterances import (
+    label_columns,
+    summary,
+    training_utterances,
+    validation_utterances,
+)
+from hive_mtl.learn.validate import Validation, validate
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run learns from and is judged by."""
+
+    training: Prepared
+    validation: Prepared | None
+    tasks: list[Task]
+    summary: tuple[Any, ...]
+
+
+def train(
+    recipe: Recipe,
+    data: Sequence[str],
+    out: Path,
+    *,
+    resume: bool = False,
+    start_from: Path | None = None,
+    freeze: bool = False,
+) -> Path:
+    """Runs a recipe to its end and exports the best model as ONNX.
+
+    Args:
+        recipe: what to train.
+        data: corpora (see :func:`hive_mtl.learn.corpora.read`); their union is learnt from.
+        out: the folder of the run: checkpoints, ``model.onnx``, ``model.json``, log, TensorBoard.
+        resume: go on from the last checkpoint of ``out``; begins anew where there is none.
+        start_from: a checkpoint whose weights to start from; its trunk replaces the recipe's.
+        freeze: keep trunk and heads of ``start_from`` as they are; only new heads learn.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        HiveError: the data, the recipe or a checkpoint is not as it should be.
+    """
+    last = _checkpoint_to_resume(out, resume)
+    parent = _checkpoint_to_start_from(start_from, freeze)
+    if parent is not None:
+        recipe = _with_trunk_of(recipe, parent, freeze)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
+        return _Run(recipe, data, out, last, parent, freeze).run()
+
+
+class _Run:
+    """One run of :func:`train`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Sequence[str],
+        out: Path,
+        last: Checkpoint | None,
+        parent: Checkpoint | None,
+        freeze: bool,
+    ) -> None:
+        from lightning_fabric import Fabric  # late: it takes seconds to import
+
+        self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
+        self.last, self.parent, self.freeze = last, parent, freeze
+        self.fabric = Fabric(
+            devices=self.config.devices,
+            strategy="ddp" if self.config.devices > 1 else "auto",
+            precision=_precision(),
+        )
+        self.best = math.inf
+        self.start = 0
+
+    def run(self) -> Path:
+        """The story of a run."""
+        self.fabric.launch()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.start = self.last.header.step if self.last else 0
+        with Journal(self.out, self.config.steps, self.start, self.fabric.global_rank > 0) as journal:
+            self.journal = journal
+            self.materials = self._materials()
+            self._build()
+            for step, batch in self._batches():
+                self._step(step, batch)
+                if step % self.config.validate_every == 0 or step == self.config.steps:
+                    self._validate_and_save(step)
+        if self.fabric.global_rank == 0:
+            export_onnx(checkpoints.load(self.out / BEST), self.out / "model.onnx")
+        self.fabric.barrier()
+        return self.out
+
+    def _materials(self) -> Materials:
+        """Prepares the data; the first process does the work, the others then find it done."""
+        table = read_all(self.data, self.recipe.data.leave_out)
+        known = self.parent.tasks() if self.parent and self.freeze else []
+        tasks = known + [
+            get_task(name, [*label_columns(table), "speaker"])
+            for name in self.recipe.tasks
+            if name not in {task.name for task in known}
+        ]
+        with self.fabric.rank_zero_first():
+            training = self._prepared(training_utterances(table), "training")
+            held_out = validation_utterances(table)
+            validation = self._prepared(held_out, "validation") if len(held_out) else None
+        fit_tasks([task for task in tasks if task not in known], training, self.recipe)
+        return Materials(training, validation, tasks, summary(training.table))
+
+    def _prepared(self, table: pa.Table, part: str) -> Prepared:
+        if not len(table):
+            raise DataError(
+                f"no utterances to learn from in {', '.join(self.data)}: none is of split 'train' or of "
+                "none, or all voices fall to validation; add voices"
+            )
+        prepared = prepare(table, self.recipe.data.cache, max_failures=self.recipe.data.max_failures)
+        hours = prepared.samples.sum() / SAMPLE_RATE / 3600
+        self.journal.say(f"{part}: {len(prepared)} utterances, {hours:.2f} hours of trimmed speech")
+        if prepared.failures:
+            self.journal.say(f"{part}: {len(prepared.failures)} recordings failed and are left out:")
+            for failure in prepared.failures:
+                self.journal.say(f"  {failure}")
+        return prepared
+
+    def _build(self) -> None:
+        """Network, losses, optimiser and batches, as new or as the checkpoint left them."""
+        recipe, tasks = self.recipe, self.materials.tasks
+        torch.manual_seed(self.config.seed)
+        model = UnifiedModel(
+            recipe.trunk, recipe.mels, make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
+        )
+        if self.parent is not None:
+            _inherit(model, self.parent, tasks)
+        if self.last is not None:
+            _check_same(self.last, recipe, tasks)
+            model.load_state_dict(self.last.weights)
+            self.best = math.inf if self.last.header.best is None else self.last.header.best
+        new = [task for task in tasks if not self._is_frozen(task)]
+        self.plain_model = model
+        if self.freeze:
+            model.requires_grad_(False)
+            for task in new:
+                model.heads[task.name].requires_grad_(True)
+        self.losses = self.fabric.to_device(TaskLosses(recipe.tasks, new))
+        self.optimiser = torch.optim.AdamW(_parameter_groups(model, self.config.weight_decay))
+        self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
+        if self.last is not None:
+            checkpoints.restore_optimiser(self.optimiser, self.last.optimiser)
+        self.dataset = Batches(
+            self.materials.training, new, recipe.batches, recipe.augment, recipe.mels, self.config.seed
+        )
+
+    def _is_frozen(self, task: Task) -> bool:
+        return self.freeze and self.parent is not None and task.name in self.parent.header.tasks
+
+    def _batches(self) -> Iterator[tuple[int, Batch]]:
+        """(step from 1 on, batch), made ahead by other processes."""
+        numbers = range(
+            self.start * self.fabric.world_size + self.fabric.global_rank,
+            self.config.steps * self.fabric.world_size,
+            self.fabric.world_size,
+        )
+        loader: DataLoader[Batch] = DataLoader(
+            self.dataset,
+            sampler=numbers,
+            batch_size=None,
+            num_workers=self.config.workers,
+            multiprocessing_context="forkserver" if self.config.workers else None,
+            prefetch_factor=4 if self.config.workers else None,
+        )
+        for step, batch in enumerate(loader, start=self.start + 1):
+            yield step, batch.to(self.fabric.device)
+
+    def _step(self, step: int, batch: Batch) -> None:
+        """One update of the weights."""
+        rate = learning_rate(step, self.config.steps, self.config.warm_up) * self.config.learning_rate
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(self.config.seed * 1_000_003 + step)  # of whatever the trunk draws
+        self.losses.set_progress(step / self.config.steps)
+        self.model.train(not self.freeze)
+        parts = self.losses(self.model(batch.waves, batch.lengths, batch.keep), batch.targets)
+        total = self.losses.total(parts)
+        if not torch.isfinite(total):
+            raise ModelError(
+                f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
+                f"(now {self.config.learning_rate}) and go on with --resume"
+            )
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.config.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        speech_s = float(batch.lengths.sum()) / SAMPLE_RATE * self.fabric.world_size
+        self.journal.step(step, {name: float(part.detach()) for name, part in parts.items()}, rate, speech_s)
+
+    def _validate_and_save(self, step: int) -> None:
+        if self.fabric.global_rank == 0:
+            with self.fabric.autocast():
+                found = validate(self.plain_model, self.materials.validation, self.materials.tasks)
+            error = found.error
+            best = error is None or error <= self.best  # nothing to choose by: the last is the best
+            self.best = self.best if error is None else min(self.best, error)
+            self.journal.validation(step, found, best)
+            header = self._header(step, found)
+            state = checkpoints.optimiser_tensors(self.optimiser)
+            if best:
+                checkpoints.save(self.out / BEST, header, self.plain_model, {})
+            checkpoints.save(self.out / LAST, header, self.plain_model, state)
+        self.fabric.barrier()
+
+    def _header(self, step: int, found: Validation) -> Header:
+        inherited = self.parent.header.calibration if self.parent else None
+        return Header(
+            recipe=self.recipe.model_dump(mode="json"),
+            tasks={task.name: task.state() for task in self.materials.tasks},
+            data=self.materials.summary,
+            calibration=found.calibration or inherited,
+            step=step,
+            best=None if math.isinf(self.best) else self.best,
+            git_revision=checkpoints.git_revision(),
+        )
+
+
+def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
+    """The union of corpora, with all their label columns, less the corpora named ``leave_out``."""
+    if not data:
+        raise ConfigError("no data to train on: give at least one folder or table with --data")
+    table = pa.concat_tables([corpora.read(part) for part in data], promote_options="default")
+    return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
+
+
+def fit_tasks(tasks: Sequence[Task], training: Prepared, recipe: Recipe) -> None:
+    """Settles the classes of each task from the training utterances."""
+    table = training.table
+    names = voice_names(table["corpus"].to_pylist(), table["speaker"].to_pylist())
+    voices = [str(name) for name in names]
+    for task in tasks:
+        task.fit(task_labels(task, training), voices, recipe.tasks[task.name])
+
+
+def learning_rate(step: int, steps: int, warm_up: float) -> float:
+    """Linear warm-up over a fraction of the steps, then half a cosine down to zero: in [0, 1]."""
+    rising = max(round(steps * warm_up), 1)
+    if step < rising:
+        return step / rising
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+
+def _precision() -> Any:
+    """bf16 autocast where the machine computes in it, else float32."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def _parameter_groups(model: UnifiedModel, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels; none for biases and normalisation."""
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
+    path = out / LAST
+    if not path.is_file():
+        return None
+    if not resume:
+        raise ConfigError(f"{out}: holds a run already: go on with --resume, or choose another --out")
+    return checkpoints.load(path)
+
+
+def _checkpoint_to_start_from(path: Path | None, freeze: bool) -> Checkpoint | None:
+    if path is None and freeze:
+        raise ConfigError("--freeze keeps the weights of another model: name it with --from")
+    return None if path is None else checkpoints.load(path)
+
+
+def _with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
+    """The recipe with the parent's trunk and features, and its tasks too where those are frozen."""
+    settings = {"trunk": parent.recipe.trunk, "mels": parent.recipe.mels}
+    if freeze:
+        if set(recipe.tasks) <= set(parent.header.tasks):
+            raise ConfigError(
+                f"--freeze: the model has all of the tasks {', '.join(recipe.tasks)}; name a new label "
+                "column with --tasks"
+            )
+        settings["tasks"] = {**recipe.tasks, **parent.recipe.tasks}
+    return recipe.model_copy(update=settings)
+
+
+def _inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
+    """Trunk weights, and those of each head whose outputs are still the same."""
+    same = {t.name for t in tasks if parent.header.tasks.get(t.name) == t.state()}
+    weights = {
+        name: weight
+        for name, weight in parent.weights.items()
+        if not name.startswith("heads.") or name.split(".")[1] in same
+    }
+    model.load_state_dict(weights, strict=False)
+
+
+def _check_same(last: Checkpoint, recipe: Recipe, tasks: Sequence[Task]) -> None:
+    """A run goes on only as what it was."""
+    if last.header.recipe != recipe.model_dump(mode="json"):
+        raise ConfigError("--resume: the recipe differs from that of the run: choose another --out")
+    if last.header.tasks != {task.name: task.state() for task in tasks}:
+        raise DataError("--resume: the data differs from that of the run: choose another --out")

@@ -1,0 +1,288 @@
+"""The table of utterances: what every corpus becomes, and who of it learns and who validates.
+
+One row is one utterance: a recording, or a part of one. Everything works on Arrow columns, so that
+a table may have millions of rows.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hive_mtl.description import DataSummary
+from hive_mtl.errors import DataError
+from hive_mtl.learn.registry import suggestion
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),  # absolute
+        ("corpus", pa.string()),
+        ("speaker", pa.string()),  # null: unknown
+        ("session", pa.string()),
+        ("split", pa.string()),
+        ("start_s", pa.float64()),
+        ("duration_s", pa.float64()),  # null: not known yet
+    ]
+)
+NOTES = frozenset({"utterance", "content", "text", "licence", "source", "same_recording"})
+"""Columns beside :data:`SCHEMA` that tell about a row without being a label of the voice."""
+
+SECONDS_TO_HALVE = 4.0  # each half keeps the two seconds that verification asks of an utterance
+OLDEST = 100.0  # where an open-ended '60+' ends
+
+_SECONDS = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_DECADES = {
+    "teens": 10,
+    "twenties": 20,
+    "thirties": 30,
+    "forties": 40,
+    "fourties": 40,  # so spelt by Common Voice
+    "fifties": 50,
+    "sixties": 60,
+    "seventies": 70,
+    "eighties": 80,
+    "nineties": 90,
+}
+_AGE = re.compile(
+    r"(?P<low>\d{1,3})(\.\d+)?"
+    r"((?P<decade>'?s)|\s*(?P<open>\+)|\s*(-|\u2013|to)\s*(?P<high>\d{1,3}))?"
+    r"(\s*(years?|yrs?|y)(\s+old)?)?"
+)
+_GENDERS = {
+    **dict.fromkeys(("male", "m", "man", "boy", "masculine", "male_masculine"), "male"),
+    **dict.fromkeys(("female", "f", "woman", "girl", "feminine", "female_feminine"), "female"),
+}
+
+
+def conform(
+    table: pa.Table,
+    base: Path | None = None,
+    *,
+    corpus: str = "recordings",
+    origin: str = "table of utterances",
+) -> pa.Table:
+    """``table`` in :data:`SCHEMA`, followed by its other columns as nullable strings.
+
+    Spaces around a cell are dropped and an empty cell becomes null. Columns that are not text or
+    numbers (lists, bytes) are left out.
+
+    Args:
+        table: needs the columns ``path`` and ``speaker``.
+        base: the folder that relative paths start from; the current folder if None.
+        corpus: the corpus of rows that name none.
+        origin: the file or folder that a message names.
+
+    Raises:
+        DataError: a column is missing or double, a row has no path, or a time is not in seconds.
+    """
+    cells = _cells(table, origin)
+    nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
+    core = {name: cells.pop(name, nothing) for name in SCHEMA.names}
+    core["path"] = _absolute(core["path"], base or Path.cwd(), origin)
+    core["corpus"] = core["corpus"].fill_null(corpus)
+    core["start_s"] = _seconds(core["start_s"], "start_s", origin).fill_null(0.0)
+    core["duration_s"] = _seconds(core["duration_s"], "duration_s", origin)
+    return pa.table({**core, **cells})
+
+
+def label_columns(table: pa.Table) -> tuple[str, ...]:
+    """The columns that may hold labels of a voice: all but those of the schema and the notes."""
+    return tuple(name for name in table.column_names if name not in {*SCHEMA.names, *NOTES})
+
+
+def own_splits(parts: Iterable[str]) -> dict[str, str | None]:
+    """The split that each part of a corpus belongs to by its name, as in 'train-clean-360'.
+
+    Parts name a split only beside a part for training: whoever has nothing but 'dev-clean' means
+    to use it as a whole, and then every part is None.
+    """
+    words = {part: re.split(r"[^a-z]", part.lower())[0] for part in parts}
+    known = {"train", "dev", "valid", "validation", "test", "eval"}
+    if "train" not in words.values():
+        return dict.fromkeys(words)
+    return {part: word if word in known else None for part, word in words.items()}
+
+
+def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Which voice speaks: ``(rows,)`` indices into the names 'corpus/speaker'; -1 where unknown."""
+    names = pc.binary_join_element_wise(table["corpus"], table["speaker"], "/")
+    return _codes(names)
+
+
+def is_validation_voice(corpus: str, speaker: str) -> bool:
+    """Whether a voice is held out of training: one in ten, by a hash, the same on every machine."""
+    return _is_validation(f"{corpus}/{speaker}")
+
+
+def validation_mask(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """``(rows,)`` True where the voice is held out of training; an unknown speaker never is."""
+    codes, names = voices(table)
+    # One more entry, for the code -1.
+    chosen = np.array([*map(_is_validation, names), False], dtype=np.bool_)
+    mask: npt.NDArray[np.bool_] = chosen[codes]
+    return mask
+
+
+def training_utterances(table: pa.Table) -> pa.Table:
+    """The rows to learn from: of split 'train' or of none, without the validation voices."""
+    return table.filter(pa.array(_learnable(table) & ~validation_mask(table)))
+
+
+def validation_utterances(table: pa.Table) -> pa.Table:
+    """The rows of the validation voices, of split 'train' or of none.
+
+    A voice with a single utterance of :data:`SECONDS_TO_HALVE` or more becomes two: its halves. The
+    column ``same_recording`` is 'yes' for every voice whose utterances all come from one recording,
+    so that its trials can be told apart.
+    """
+    rows = table.filter(pa.array(_learnable(table) & validation_mask(table)))
+    voice, _ = voices(rows)
+    recording, _ = _codes(rows["path"])
+    pairs = np.unique(np.stack([voice, recording]), axis=1)
+    one_recording = (np.bincount(pairs[0]) == 1)[voice]
+    alone = (np.bincount(voice) == 1)[voice]
+    duration = rows["duration_s"].fill_null(0.0).to_numpy()
+    halved = alone & (duration >= SECONDS_TO_HALVE)
+
+    order = np.repeat(np.arange(len(rows)), 1 + halved)
+    second_half = np.append(False, order[1:] == order[:-1])[: len(order)]
+    length = np.where(halved, duration / 2, duration)[order]
+    start = rows["start_s"].to_numpy()[order] + np.where(second_half, length, 0.0)
+    same = np.where((one_recording & (~alone | halved))[order], "yes", "")
+    unknown = pc.is_null(rows["duration_s"]).to_numpy()[order]
+    return _with_columns(
+        rows.take(pa.array(order)),
+        start_s=pa.array(start, pa.float64()),
+        duration_s=pa.array(length, pa.float64(), mask=unknown),
+        same_recording=pa.array(same, pa.string(), mask=same == ""),
+    )
+
+
+def summary(table: pa.Table) -> tuple[DataSummary, ...]:
+    """What each corpus of the table contributes; unknown durations count as nothing."""
+    summaries = []
+    for corpus in sorted(table["corpus"].unique().to_pylist()):
+        rows = table.filter(pc.equal(table["corpus"], corpus))
+        seconds = pc.sum(rows["duration_s"]).as_py() or 0.0
+        summaries.append(
+            DataSummary(
+                corpus=corpus,
+                speakers=pc.count_distinct(rows["speaker"]).as_py(),
+                utterances=len(rows),
+                hours=round(seconds / 3600, 3),
+                licences=_distinct(rows, "licence"),
+                sources=_distinct(rows, "source"),
+            )
+        )
+    return tuple(summaries)
+
+
+def parse_age(cell: str) -> tuple[float, float] | None:
+    """Years or a range of years as (low, high), low <= age < high; None where it is not an age.
+
+    '34' is (34, 35); '20-29', '20s' and 'twenties' are (20, 30); '60+' is (60, 100).
+    """
+    cell = cell.strip().lower()
+    if cell in _DECADES:
+        return float(_DECADES[cell]), float(_DECADES[cell] + 10)
+    found = _AGE.fullmatch(cell)
+    if found is None:
+        return None
+    low = float(found["low"])
+    if found["open"]:
+        high = OLDEST
+    elif found["decade"]:
+        high = low + 10
+    else:
+        high = float(found["high"] or low) + 1
+    return (low, high) if low < high <= OLDEST + 21 else None
+
+
+def parse_gender(cell: str) -> str | None:
+    """'male', 'female', or None for anything else, which is not labelled."""
+    return _GENDERS.get(cell.strip().lower())
+
+
+def _cells(table: pa.Table, origin: str) -> dict[str, pa.ChunkedArray]:
+    names = [name.strip() for name in table.column_names]
+    for double in (name for name in names if name and names.count(name) > 1):
+        raise DataError(f"{origin}: column '{double}' is there twice: rename or remove one")
+    for required in ("path", "speaker"):
+        if required not in names:
+            near = suggestion(required, filter(None, names))
+            raise DataError(f"{origin}: no column '{required}'{near} (and rename it '{required}')")
+    return {
+        name: _text(column)
+        for name, column in zip(names, table.columns, strict=True)
+        if name and not (pa.types.is_nested(column.type) or _is_binary(column.type))
+    }
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    is_binary: bool = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return is_binary
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):  # a whole column of numbers with gaps, as pandas writes
+        column = pc.if_else(pc.is_nan(column), None, column)
+    cells = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(cells, ""), None, cells)
+
+
+def _absolute(paths: pa.ChunkedArray, base: Path, origin: str) -> pa.ChunkedArray:
+    if paths.null_count:
+        row = pc.index(pc.is_null(paths), True).as_py() + 1
+        raise DataError(f"{origin}: row {row} has no path: give the file of its recording")
+    from_base = pc.binary_join_element_wise(str(base.absolute()), paths, "/")
+    return pc.if_else(pc.starts_with(paths, "/"), paths, from_base)
+
+
+def _seconds(cells: pa.ChunkedArray, name: str, origin: str) -> pa.ChunkedArray:
+    wrong = pc.index(pc.match_substring_regex(cells, _SECONDS), False).as_py()
+    if wrong >= 0:
+        raise DataError(
+            f"{origin}: row {wrong + 1} has {name} '{cells[wrong]}': give seconds, or nothing"
+        )
+    return cells.cast(pa.float64())
+
+
+def _codes(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
+    encoded = pc.dictionary_encode(values).unify_dictionaries().combine_chunks()
+    codes: npt.NDArray[np.int64] = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return codes, encoded.dictionary.to_pylist()
+
+
+def _is_validation(voice: str) -> bool:
+    return int(hashlib.sha256(voice.encode()).hexdigest(), 16) % 10 == 0
+
+
+def _learnable(table: pa.Table) -> npt.NDArray[np.bool_]:
+    # A null is neither of 'train' nor of another split: the corpus leaves it to the hash rule.
+    train = pc.starts_with(pc.utf8_lower(table["split"]), "train").fill_null(True)
+    learnable: npt.NDArray[np.bool_] = train.to_numpy()
+    return learnable
+
+
+def _with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    for name, column in columns.items():
+        place = table.schema.get_field_index(name)
+        table = (
+            table.append_column(name, column)
+            if place < 0
+            else table.set_column(place, name, column)
+        )
+    return table
+
+
+def _distinct(rows: pa.Table, name: str) -> tuple[str, ...]:
+    if name not in rows.column_names:
+        return ()
+    return tuple(sorted(rows[name].drop_null().unique().to_pylist()))

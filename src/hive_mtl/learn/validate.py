@@ -1,0 +1,139 @@
+"""How well a network does on voices that it does not learn from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hive_mtl import metrics, trials
+from hive_mtl.audio import SAMPLE_RATE
+from hive_mtl.description import Calibration
+from hive_mtl.learn.batches import task_labels
+from hive_mtl.learn.losses._base import ABSENT
+from hive_mtl.learn.model import UnifiedModel
+from hive_mtl.learn.prepare import Prepared
+from hive_mtl.learn.tasks import Task
+
+MIN_DURATION_S = 2.0  # as in evaluation: shorter utterances are no fair trial
+MIN_VOICES = 5  # a corpus with fewer validation voices says too little to choose by
+BATCH_SAMPLES = 64 * SAMPLE_RATE  # of padded audio at once
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Figures on the validation voices; all are fractions, lower is better for errors.
+
+    Attributes:
+        eer: by corpus, over voices with several recordings.
+        same_recording_eer: by corpus, over the halves of single recordings: the channel is the same
+            on both sides, so these are easier and reported apart.
+        balanced_accuracy: by task, of the heads whose answer is a class.
+        calibration: score -> probability over the trials of ``eer``; None where there are none.
+    """
+
+    eer: dict[str, float] = field(default_factory=dict)
+    same_recording_eer: dict[str, float] = field(default_factory=dict)
+    balanced_accuracy: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def error(self) -> float | None:
+        """What the best checkpoint has least of: mean EER, else the mean error of the heads."""
+        for figures in (self.eer, self.same_recording_eer):
+            if figures:
+                return sum(figures.values()) / len(figures)
+        if self.balanced_accuracy:
+            return 1.0 - sum(self.balanced_accuracy.values()) / len(self.balanced_accuracy)
+        return None
+
+
+def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) -> Validation:
+    """Runs the network over the validation voices; nothing to run over gives no figures."""
+    if prepared is None:
+        return Validation()
+    embeddings, heads = _run(model, prepared)
+    eer, same_recording, scores, target = {}, {}, [], []
+    for corpus, same, rows in _trial_groups(prepared):
+        voices = prepared.table["speaker"].take(rows).to_pylist()
+        pairs = trials.all_pairs(voices)
+        if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
+            continue
+        cosines = np.einsum("td,td->t", embeddings[rows[pairs.left]], embeddings[rows[pairs.right]])
+        (same_recording if same else eer)[corpus] = metrics.eer(cosines, pairs.target)
+        if not same:
+            scores.append(cosines)
+            target.append(pairs.target)
+    calibration = (
+        metrics.fit_calibration(np.concatenate(scores), np.concatenate(target)) if scores else None
+    )
+    return Validation(eer, same_recording, _accuracies(heads, prepared, tasks), calibration)
+
+
+def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Floats]]:
+    """Embeddings ``(utterances, dim)`` and head outputs ``(utterances, ...)`` in table order."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    order, embeddings, heads = [], [], []
+    with torch.inference_mode():
+        for rows in _batches_by_length(prepared.samples):
+            waves, lengths = _padded(prepared, rows)
+            outputs = model(waves.to(device), lengths.to(device))
+            order.append(rows)
+            embeddings.append(outputs.embedding.float().cpu().numpy())
+            heads.append({name: out.float().cpu().numpy() for name, out in outputs.heads.items()})
+    model.train(was_training)
+    back = np.argsort(np.concatenate(order))
+    joined = {name: np.concatenate([h[name] for h in heads])[back] for name in heads[0]}
+    return np.concatenate(embeddings)[back], joined
+
+
+def _batches_by_length(samples: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of similar length together, at most :data:`BATCH_SAMPLES` with their padding."""
+    order = np.argsort(samples, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end - start + 1) * samples[order[end]] > BATCH_SAMPLES:
+            yield order[start:end]
+            start = end
+
+
+def _padded(prepared: Prepared, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    waves = np.zeros((len(rows), int(prepared.samples[rows].max())), dtype=np.float32)
+    for wave, row in zip(waves, rows, strict=True):
+        wave[: prepared.samples[row]] = prepared.wave(row)
+    return torch.from_numpy(waves), torch.from_numpy(prepared.samples[rows])
+
+
+def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[np.int64]]]:
+    """(corpus, same recording?, rows) of the utterances that are long enough for trials."""
+    table = prepared.table
+    corpora = np.array(table["corpus"].to_pylist())
+    same = np.array([value == "yes" for value in table["same_recording"].to_pylist()])
+    usable = table["duration_s"].to_numpy() >= MIN_DURATION_S
+    usable &= table["speaker"].is_valid().to_numpy()
+    for corpus in sorted(set(corpora.tolist())):
+        for kind in (False, True):
+            rows = np.flatnonzero(usable & (corpora == corpus) & (same == kind))
+            if len(rows):
+                yield corpus, kind, rows
+
+
+def _accuracies(heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]) -> dict[str, float]:
+    accuracies: dict[str, float] = {}
+    for task in tasks:
+        description = task.describe()
+        if description is None or description.kind != "classes":
+            continue
+        truth: npt.NDArray[Any] = task.encode(task_labels(task, prepared))
+        known = truth != ABSENT
+        if len(set(truth[known].tolist())) > 1:
+            predicted = heads[task.name][known].argmax(axis=1)
+            accuracies[task.name] = metrics.balanced_accuracy(predicted, truth[known])
+    return accuracies

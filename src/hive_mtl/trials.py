@@ -1,0 +1,107 @@
+"""Trials: which utterance is compared with which, and whether one voice said both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_PAIRS = 5_000_000  # target pairs, and as many non-target pairs: some 100 MB each
+UNKNOWN = -1
+
+Indices = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Pairs of utterances, as indices into the list of utterances they were made from.
+
+    Attributes:
+        left: ``(trials,)``.
+        right: ``(trials,)``.
+        target: ``(trials,)`` True where one speaker said both.
+        sampled: True where there were too many pairs and these are a sample of them.
+    """
+
+    left: Indices
+    right: Indices
+    target: Bools
+    sampled: bool = False
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def select(self, keep: Bools) -> "Trials":
+        """The trials where ``keep``, ``(trials,)``, is True."""
+        return Trials(self.left[keep], self.right[keep], self.target[keep], self.sampled)
+
+
+def all_pairs(
+    speakers: Sequence[str],
+    *,
+    sessions: Sequence[str | None] | None = None,
+    genders: Sequence[str | None] | None = None,
+    max_pairs: int = MAX_PAIRS,
+) -> Trials:
+    """Every pair of different utterances, or a fixed sample where they are too many to score.
+
+    Args:
+        speakers: who speaks, one per utterance.
+        sessions: if given, target pairs are only those across two known, different sessions.
+        genders: if given, only pairs of known, equal gender are made ("within gender").
+        max_pairs: where there are more than twice as many target (or non-target) candidates, a
+            uniform sample of at most ``max_pairs`` of that kind is drawn, always the same one.
+    """
+    speaker = _codes(speakers)
+    gender = _codes(genders) if genders is not None else np.zeros_like(speaker)
+    session = _codes(sessions) if sessions is not None else None
+
+    left, right, targets_sampled = _pairs_within(speaker, max_pairs)
+    kept = (gender[left] == gender[right]) & (gender[left] != UNKNOWN)
+    if session is not None:
+        kept &= (session[left] != session[right]) & (session[left] != UNKNOWN)
+        kept &= session[right] != UNKNOWN
+    targets = left[kept], right[kept]
+
+    left, right, nontargets_sampled = _pairs_within(gender, max_pairs)
+    kept = speaker[left] != speaker[right]
+    nontargets = left[kept], right[kept]
+    return Trials(
+        left=np.concatenate([targets[0], nontargets[0]]),
+        right=np.concatenate([targets[1], nontargets[1]]),
+        target=np.repeat([True, False], [len(targets[0]), len(nontargets[0])]),
+        sampled=targets_sampled or nontargets_sampled,
+    )
+
+
+def _codes(names: Sequence[str | None]) -> Indices:
+    """Equal whole numbers for equal names, :data:`UNKNOWN` for None: ``(utterances,)``."""
+    number: dict[str | None, int] = {None: UNKNOWN}
+    return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
+
+
+def _pairs_within(groups: Indices, max_pairs: int) -> tuple[Indices, Indices, bool]:
+    """The pairs of utterances of one known group, left below right, and whether they are sampled.
+
+    Pairs are numbered group by group, in a group by the rows of a triangle: pair ``r`` of a group
+    joins its members ``i < j`` with ``r = j (j - 1) / 2 + i``. So no pair is made that is not
+    asked for, however many there are.
+    """
+    order = np.argsort(groups, kind="stable")
+    order = order[groups[order] != UNKNOWN]
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    ends = np.cumsum(sizes * (sizes - 1) // 2)
+    total = int(ends[-1]) if len(ends) else 0
+    sampled = total > 2 * max_pairs
+    if sampled:
+        pairs = np.random.default_rng(0).integers(total, size=max_pairs)
+        pairs = np.unique(pairs)
+    else:
+        pairs = np.arange(total)
+    group = np.searchsorted(ends, pairs, side="right")
+    within = pairs - (ends - sizes * (sizes - 1) // 2)[group]
+    j = ((1 + np.sqrt(1 + 8 * within)) // 2).astype(np.int64)
+    i = within - j * (j - 1) // 2
+    # the stable sort keeps the members of a group in their order, so i < j means left < right
+    return order[starts[group] + i], order[starts[group] + j], sampled

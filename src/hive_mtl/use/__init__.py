@@ -1,0 +1,1 @@
+"""The using wing: embeddings and answers from a trained model, on ONNX Runtime, without torch."""

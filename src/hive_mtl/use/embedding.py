@@ -1,0 +1,65 @@
+"""What the model says about a recording: one vector, or one for every window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+ENOUGH_SPEECH_S = 1.0
+_NOISY_SNR_DB = 10.0
+_CLIPPED_FRACTION = 0.001
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """The unified embedding of one recording, with what is needed to judge it.
+
+    Attributes:
+        vector: ``(dim,)`` float32, unit norm.
+        heads: raw output ``(n,)`` of every task head, see :class:`HeadDescription`.
+        duration_s: of the whole recording.
+        speech_seconds: of it, speech.
+        snr_db: signal-to-noise ratio, see :class:`hive_mtl.audio.Quality`.
+        clipped: fraction of samples at full scale.
+        model_id: the model that made the vector; only vectors of one model can be compared.
+    """
+
+    vector: npt.NDArray[np.float32]
+    heads: Mapping[str, npt.NDArray[np.float32]]
+    duration_s: float
+    speech_seconds: float
+    snr_db: float
+    clipped: float
+    model_id: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What speaks against relying on the vector: of "short", "noisy" and "clipped"."""
+        found = {
+            "short": self.speech_seconds < ENOUGH_SPEECH_S,
+            "noisy": self.snr_db < _NOISY_SNR_DB,
+            "clipped": self.clipped > _CLIPPED_FRACTION,
+        }
+        return tuple(flag for flag, raised in found.items() if raised)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowedEmbeddings:
+    """Embeddings of the windows of one recording; every sample lies in a window.
+
+    Attributes:
+        vectors: ``(windows, dim)`` float32, rows of unit norm.
+        start_s: ``(windows,)`` where each window begins.
+        speech: ``(windows,)`` fraction of each window that is speech.
+        window_s: length of a window; the last may be shorter.
+        hop_s: from the beginning of a window to that of the next.
+        model_id: the model that made the vectors.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    start_s: npt.NDArray[np.float64]
+    speech: npt.NDArray[np.float64]
+    window_s: float
+    hop_s: float
+    model_id: str

@@ -1,0 +1,183 @@
+"""A trained model, ready to use."""
+
+import os
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import overload
+
+from hive_mtl.audio import Source
+from hive_mtl.description import ModelDescription
+from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
+from hive_mtl.use.attributes import Answer, attributes
+from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
+from hive_mtl.use.engine import Engine
+from hive_mtl.use.network import Network
+from hive_mtl.use.recordings import pool_pieces, read_pieces
+from hive_mtl.use.verify import Side, Verdict, verify
+from hive_mtl.use.windows import embed_windows
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+) -> "Model":
+    """Loads a model.
+
+    Args:
+        path: an ``.onnx`` file, or a run folder that holds ``model.onnx``; None is the model that
+            ships with the package.
+        threads: batches that the network works on at the same time, each on one core; None is one
+            for every core of this machine.
+        device: "cpu", or "cuda" where the package onnxruntime-gpu is installed.
+
+    Raises:
+        ConfigError: ``threads`` or ``device`` is not possible here.
+        ModelError: there is no model, or it is broken, foreign or of a newer format.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
+    return Model(Network(_model_file(path), device), threads or _cores())
+
+
+class Model:
+    """Embeds voices, compares them and answers questions about them.
+
+    Made by :func:`load`. May be used from several threads at once, in child processes after a fork,
+    and pickled (it is then loaded again from its file).
+    """
+
+    def __init__(self, network: Network, threads: int) -> None:
+        self._network = network
+        self._threads = threads
+        self._engine = Engine(network, threads)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reload, (self._network.path, self._threads, self._network.device)
+
+    @property
+    def description(self) -> ModelDescription:
+        """What the model says about itself: its tasks, its data, where it came from."""
+        return self._network.description
+
+    @overload
+    def embed(self, source: Source) -> Embedding: ...
+
+    @overload
+    def embed(
+        self, source: Source, *, window_s: float, hop_s: float | None = None
+    ) -> WindowedEmbeddings: ...
+
+    def embed(
+        self, source: Source, *, window_s: float | None = None, hop_s: float | None = None
+    ) -> Embedding | WindowedEmbeddings:
+        """Embeds one recording: as a whole, or in sliding windows if ``window_s`` is given.
+
+        A recording of more than a minute is read in bounded memory: the whole is then the mean of
+        its minutes by the speech in each.
+
+        Args:
+            source: path, bytes, open file, :class:`Segment` or ``(samples, sample_rate)``.
+            window_s: length of a window in seconds.
+            hop_s: from window to window in seconds; None is ``window_s``.
+
+        Raises:
+            AudioError: the recording cannot be read, is silent, or shorter than 25 ms.
+            ConfigError: ``window_s`` and ``hop_s`` do not go together.
+        """
+        if window_s is not None:
+            hop_s = window_s if hop_s is None else hop_s
+            return embed_windows(
+                self._engine,
+                source,
+                window_s=window_s,
+                hop_s=hop_s,
+                model_id=self.description.model_id,
+            )
+        if hop_s is not None:
+            raise ConfigError(f"hop_s {hop_s:g}: means nothing without window_s: give both")
+        (result,) = self.embed_stream([source])
+        if isinstance(result, EmbeddingError):
+            raise AudioError(str(result))
+        return result
+
+    def embed_many(
+        self, sources: Iterable[Source], *, progress: bool = False
+    ) -> list[Embedding | EmbeddingError]:
+        """Embeds many recordings; one that fails leaves its :class:`EmbeddingError` in its place.
+
+        Args:
+            sources: recordings as for :meth:`embed`.
+            progress: whether to show a bar with the time left, on standard error.
+        """
+        recordings = list(sources)
+        results = self.embed_stream(recordings)
+        return list(_with_progress(results, len(recordings)) if progress else results)
+
+    def embed_stream(self, sources: Iterable[Source]) -> Iterator[Embedding | EmbeddingError]:
+        """Embeds any number of recordings in bounded memory; results come in the order given.
+
+        Recordings are taken ahead of the results, at most about ten minutes of speech.
+        """
+        pieces = self._engine.run(read_pieces(sources))
+        for _, recording in groupby(pieces, key=lambda item: item[0].recording):
+            yield pool_pieces(list(recording), self.description.model_id)
+
+    def verify(self, a: Side, b: Side, *, false_alarm: float = 0.01) -> Verdict:
+        """Tells whether two sides are the same voice; not a proof of identity, no anti-spoofing.
+
+        Args:
+            a: a recording as for :meth:`embed`, or a list of recordings of one voice.
+            b: likewise.
+            false_alarm: at most this share of pairs of different voices is to pass for the same;
+                one of the rates that the model is calibrated for.
+
+        Raises:
+            AudioError: a recording fails, or a side has less than a second of speech.
+            ConfigError: the model is not calibrated for ``false_alarm``.
+            ModelError: the model is not calibrated at all.
+        """
+        return verify(self, a, b, false_alarm=false_alarm)
+
+    def attributes(self, source: Source) -> dict[str, Answer]:
+        """Asks every task head about the voice in a recording.
+
+        Returns:
+            By task ("gender", "age" ...), its answer.
+
+        Raises:
+            AudioError: the recording cannot be read, or holds no speech.
+        """
+        return attributes(self, source)
+
+
+def _model_file(path: str | os.PathLike[str] | None) -> Path:
+    if path is not None:
+        given = Path(path)
+        return given / "model.onnx" if given.is_dir() else given
+    shipped = Path(str(files("hive_mtl.use") / "pretrained" / "model.onnx"))
+    if not shipped.is_file():
+        raise ModelError("this installation ships no model: give the path of a trained one")
+    return shipped
+
+
+def _reload(path: Path, threads: int, device: str) -> Model:
+    return load(path, threads=threads, device=device)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))  # of this process, which may not have them all
+    return os.cpu_count() or 1
+
+
+def _with_progress(
+    results: Iterator[Embedding | EmbeddingError], total: int
+) -> Iterator[Embedding | EmbeddingError]:
+    from rich.console import Console  # here, because it is slow to import
+    from rich.progress import track
+
+    return iter(track(results, description="Embedding", total=total, console=Console(stderr=True)))

@@ -1,0 +1,170 @@
+"""Files of embeddings: NumPy's .npz, and Parquet for millions of them.
+
+``.npz``: one entry a recording, the key is the path as it was given and the value the float32 unit
+vector ``(dim,)``; ``numpy.load`` reads it. The model's id stands in the comment of the zip
+archive, so that every key is a recording.
+
+``.parquet``: the columns path, vector, model_id, speech_seconds, snr_db, clipped, flags.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.errors import ConfigError, DataError, MissingExtraError
+from hive_mtl.use.embedding import Embedding
+
+_ROW_GROUP = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """Embeddings from a file.
+
+    Attributes:
+        paths: of the recordings, as they were given.
+        vectors: ``(recordings, dim)`` float32, rows of unit norm.
+        model_id: the model that made them; "" where the file does not say.
+    """
+
+    paths: tuple[str, ...]
+    vectors: npt.NDArray[np.float32]
+    model_id: str
+
+
+def write_vectors(path: Path, model_id: str, entries: Iterable[tuple[str, Embedding]]) -> int:
+    """Writes embeddings as they come, in bounded memory; the file is there whole or not at all.
+
+    A path that comes twice is written once.
+
+    Args:
+        path: of the file; its suffix, ``.npz`` or ``.parquet``, says the format.
+        model_id: the model that makes the embeddings.
+        entries: the path of each recording as it was given, and its embedding.
+
+    Returns:
+        How many embeddings were written.
+
+    Raises:
+        ConfigError: the suffix is neither of the two.
+        DataError: the file cannot be written, or a path is not text in UTF-8.
+        MissingExtraError: Parquet needs pyarrow, which is not installed.
+    """
+    path = Path(path)
+    write = {".npz": _write_npz, ".parquet": _write_parquet}.get(path.suffix.lower())
+    if write is None:
+        raise ConfigError(f"{path}: embeddings are written as .npz or .parquet: choose one")
+    with atomic_write(path) as temporary:
+        return write(temporary, model_id, _once(entries))
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Reads what :func:`write_vectors` wrote.
+
+    Raises:
+        ConfigError: the suffix is neither ``.npz`` nor ``.parquet``.
+        DataError: the file is missing or holds something else.
+        MissingExtraError: Parquet needs pyarrow, which is not installed.
+    """
+    path = Path(path)
+    read = {".npz": _read_npz, ".parquet": _read_parquet}.get(path.suffix.lower())
+    if read is None:
+        raise ConfigError(f"{path}: embeddings are read from .npz or .parquet: choose one")
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: not a file of embeddings ({error}): give one that hive-mtl embed wrote"
+        ) from error
+
+
+def _once(entries: Iterable[tuple[str, Embedding]]) -> Iterator[tuple[str, Embedding]]:
+    seen = set()
+    for path, embedding in entries:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path!r}: this name is not UTF-8: rename the file") from error
+        if path not in seen:
+            seen.add(path)
+            yield path, embedding
+
+
+def _write_npz(file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]]) -> int:
+    count = 0
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.comment = model_id.encode()
+        for path, embedding in entries:
+            array = io.BytesIO()
+            np.lib.format.write_array(array, embedding.vector)
+            archive.writestr(zipfile.ZipInfo(f"{path}.npy"), array.getbuffer())
+            count += 1
+    return count
+
+
+def _read_npz(path: Path) -> Vectors:
+    with zipfile.ZipFile(path) as archive:
+        model_id = archive.comment.decode()
+    with np.load(path, allow_pickle=False) as arrays:
+        paths = tuple(arrays.files)
+        vectors = np.stack([arrays[name] for name in paths]) if paths else np.empty((0, 0))
+    return Vectors(paths, vectors.astype(np.float32, copy=False), model_id)
+
+
+def _write_parquet(file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]]) -> int:
+    try:
+        import pyarrow as pa  # here, because the base install has none
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("writing Parquet", "train") from error
+    schema = pa.schema(
+        [
+            ("path", pa.string()),
+            ("vector", pa.list_(pa.float32())),
+            ("model_id", pa.string()),
+            ("speech_seconds", pa.float64()),
+            ("snr_db", pa.float64()),
+            ("clipped", pa.float64()),
+            ("flags", pa.list_(pa.string())),
+        ]
+    )
+    count = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        while rows := list(islice(entries, _ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist([_row(model_id, *row) for row in rows], schema))
+            count += len(rows)
+    return count
+
+
+def _row(model_id: str, path: str, embedding: Embedding) -> dict[str, object]:
+    return {
+        "path": path,
+        "vector": embedding.vector,
+        "model_id": model_id,
+        "speech_seconds": embedding.speech_seconds,
+        "snr_db": embedding.snr_db,
+        "clipped": embedding.clipped,
+        "flags": embedding.flags,
+    }
+
+
+def _read_parquet(path: Path) -> Vectors:
+    try:
+        import pyarrow.parquet as pq  # here, because the base install has none
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet", "train") from error
+    table = pq.read_table(path, columns=["path", "vector", "model_id"])
+    rows = table.num_rows
+    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return Vectors(
+        paths=tuple(table["path"].to_pylist()),
+        vectors=flat.astype(np.float32, copy=False).reshape(rows, -1) if rows else flat[:, None],
+        model_id=table["model_id"][0].as_py() if rows else "",
+    )

@@ -1,0 +1,93 @@
+"""Embeddings of sliding windows over a recording of any length."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl.audio import SAMPLE_RATE, Source, Wave, describe_source, speech_frames, stream
+from hive_mtl.description import ONNX_EMBEDDING
+from hive_mtl.errors import AudioError, ConfigError
+from hive_mtl.use.embedding import WindowedEmbeddings
+from hive_mtl.use.engine import Engine
+from hive_mtl.use.recordings import MIN_SAMPLES, is_silent
+
+_BLOCK_S = 60.0
+_FRAME_SAMPLES = SAMPLE_RATE // 100  # of audio.speech_frames
+
+
+def embed_windows(
+    engine: Engine, source: Source, *, window_s: float, hop_s: float, model_id: str
+) -> WindowedEmbeddings:
+    """Embeds windows as they are, silence included; see :meth:`hive_mtl.Model.embed`."""
+    window, hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
+    if window < MIN_SAMPLES or not 0 < hop <= window:
+        raise ConfigError(
+            f"window_s {window_s:g}, hop_s {hop_s:g}: give a window of "
+            f"{MIN_SAMPLES / SAMPLE_RATE:g} s or more and a hop above 0 and up to the window"
+        )
+    cut = _Cut(source, window, hop)
+    spans, vectors = [], []
+    for span, outputs in engine.run(cut.windows()):
+        if outputs is not None:
+            spans.append(span)
+            vectors.append(outputs[ONNX_EMBEDDING])
+    if not vectors:
+        raise AudioError(
+            f"{describe_source(source)}: silent or too short: give a recording with a voice in it"
+        )
+    return WindowedEmbeddings(
+        vectors=np.stack(vectors),
+        start_s=np.array([start for start, _ in spans]) / SAMPLE_RATE,
+        speech=cut.speech(spans),
+        window_s=window_s,
+        hop_s=hop_s,
+        model_id=model_id,
+    )
+
+
+class _Cut:
+    """Windows of a recording that is read block by block, and where in it there is speech."""
+
+    def __init__(self, source: Source, window: int, hop: int) -> None:
+        self._source = source
+        self._window = window
+        self._hop = hop
+        self._speech: list[npt.NDArray[np.bool_]] = []
+
+    def windows(self) -> Iterator[tuple[tuple[int, int], Wave]]:
+        """Gives ``(start, end)`` in samples and the wave between; nothing if all is silent."""
+        start, ahead = 0, np.empty(0, np.float32)  # what lies ahead begins at ``start``
+        for block in self._audible_blocks():
+            ahead = np.concatenate([ahead, block])
+            while ahead.size >= self._window:
+                yield (start, start + self._window), ahead[: self._window]
+                start, ahead = start + self._hop, ahead[self._hop :]
+        uncovered = ahead.size - (self._window - self._hop if start else 0)
+        if uncovered > 0 and ahead.size >= MIN_SAMPLES:
+            yield (start, start + ahead.size), ahead
+
+    def speech(self, spans: list[tuple[int, int]]) -> npt.NDArray[np.float64]:
+        """Fraction of each span ``(start, end)`` that is speech; call it after the last window."""
+        counts = np.concatenate([[0], np.cumsum(np.concatenate(self._speech))])
+        last = counts.size - 1
+        first_frame = [start // _FRAME_SAMPLES for start, _ in spans]
+        end_frame = [min(-(-end // _FRAME_SAMPLES), last) for _, end in spans]
+        frames = np.subtract(end_frame, first_frame)
+        fractions: npt.NDArray[np.float64] = (counts[end_frame] - counts[first_frame]) / frames
+        return fractions
+
+    def _audible_blocks(self) -> Iterator[Wave]:
+        """Blocks from the beginning, but held back for as long as nothing is heard."""
+        silent_blocks = 0
+        heard = False
+        for block in stream(self._source, _BLOCK_S):
+            self._speech.append(speech_frames(block))
+            if not heard and is_silent(block):
+                silent_blocks += 1
+                continue
+            if not heard:
+                heard = True
+                for _ in range(silent_blocks):
+                    yield np.zeros(round(_BLOCK_S * SAMPLE_RATE), np.float32)
+            yield block

@@ -1,0 +1,334 @@
+"""The command line as a user of the shell meets it: answers, exit statuses, one line a problem."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from hive_mtl.faces import cli
+from hive_mtl.faces.cli import use
+from tiny_model import DIM, save_tiny_model
+
+RATE = 16_000
+Run = Callable[..., tuple[int, str, str]]
+
+
+def voice(pitch_hz: float, duration_s: float = 2.0, seed: int = 0) -> np.ndarray:
+    """A buzz in the rhythm of syllables, ``(samples,)``."""
+    t = np.arange(int(duration_s * RATE)) / RATE
+    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 20))
+    noise = np.random.default_rng(seed).standard_normal(t.size)
+    return (0.2 * np.sin(np.pi * 2.5 * t) ** 2 * buzz + 0.002 * noise).astype(np.float32)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: two voices, a folder of two more, a model."""
+    monkeypatch.chdir(tmp_path)
+    sf.write("low.wav", voice(100), RATE)
+    sf.write("high.flac", voice(260), RATE)
+    Path("people/ann").mkdir(parents=True)
+    sf.write("people/ann/1.wav", voice(210), RATE)
+    sf.write("people/ann/2.wav", voice(215), RATE)
+    save_tiny_model(Path("tiny.onnx"))
+    return tmp_path
+
+
+@pytest.fixture
+def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls the command line; gives exit status, standard output, standard error."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = cli.main(words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def embed(run: Run, words: Sequence[str], out: str = "out.npz") -> tuple[int, str, str]:
+    return run("embed", *words, "--out", out, "--model", "tiny.onnx")
+
+
+def test_embed_writes_unit_vectors_under_the_paths_as_given(run: Run, place: Path) -> None:
+    given = ["./low.wav", str(place / "high.flac"), "people/"]
+    status, out, err = embed(run, given)
+    assert (status, err) == (0, "")
+    assert "4 of 4" in out
+    with np.load("out.npz") as vectors:
+        assert set(vectors) == {*given[:2], "people/ann/1.wav", "people/ann/2.wav"}
+        for vector in vectors.values():
+            assert vector.shape == (DIM,)
+            assert vector.dtype == np.float32
+            assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_embed_writes_parquet(run: Run) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert embed(run, ["low.wav", "high.flac"], "out.parquet")[0] == 0
+    table = parquet.read_table("out.parquet")
+    assert table["path"].to_pylist() == ["low.wav", "high.flac"]
+    assert set(table["model_id"].to_pylist()) == {"tiny-0123456789ab"}
+
+
+def test_embed_takes_a_list_and_a_recording_once(run: Run) -> None:
+    Path("list.txt").write_text("low.wav\r\n\nhigh.flac\nlow.wav\n")
+    assert embed(run, ["--list", "list.txt", "low.wav"])[0] == 0
+    with np.load("out.npz") as vectors:
+        assert sorted(vectors) == ["high.flac", "low.wav"]
+
+
+def test_embed_skips_names_and_counts_what_fails(run: Run) -> None:
+    Path("text.wav").write_text("hello")
+    words = ["nowhere.wav", "low.wav", "text.wav", "--json"]
+    status, out, err = embed(run, words)
+    assert status == 2
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["nowhere.wav", "text.wav"]
+    answer = json.loads(out)
+    assert answer["embeddings"] == 1
+    assert set(answer["failed"]) == {"nowhere.wav", "text.wav"}
+    with np.load("out.npz") as vectors:
+        assert list(vectors) == ["low.wav"]
+
+
+def test_embed_stops_at_the_limit_of_failures_and_keeps_what_is_done(run: Run) -> None:
+    status, _, err = embed(run, ["low.wav", "a.wav", "b.wav", "high.flac", "--max-failures", "1"])
+    assert status == 2
+    assert "1 recordings were not tried" in err.splitlines()[-1]
+    with np.load("out.npz") as vectors:
+        assert list(vectors) == ["low.wav"]
+
+
+def test_embed_leaves_no_file_where_nothing_could_be_embedded(run: Run) -> None:
+    status, out, err = embed(run, ["a.wav"])
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 2
+    assert not Path("out.npz").exists()
+
+
+def test_verify_says_same_and_different_by_its_exit_status(run: Run) -> None:
+    model = ("--model", "tiny.onnx")
+    status, out, _ = run("verify", "low.wav", "low.wav", *model)
+    assert status == 0
+    assert out.startswith("same voice")
+    status, out, _ = run("verify", "low.wav", "high.flac", *model, "--json")
+    verdict = json.loads(out)
+    assert set(verdict) == {"same", "probability", "score", "threshold"}
+    assert status == (0 if verdict["same"] else 1)
+
+
+def test_verify_takes_several_recordings_a_side(run: Run) -> None:
+    words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
+    one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])
+    two = json.loads(run("verify", *words, "--json")[1])
+    assert one["score"] != two["score"]
+
+
+def test_attributes_answers_in_words_and_in_json(run: Run) -> None:
+    words = ("attributes", "low.wav", "--model", "tiny.onnx")
+    status, out, _ = run(*words)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["gender", "age"]
+    assert "years" in out
+    answers = json.loads(run(*words, "--json")[1])
+    assert sum(answers["gender"]["alternatives"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_bench_measures_flac_and_opus(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hive_mtl.faces.cli.bench._RECORDINGS", 4)
+    status, out, _ = run("bench", "--model", "tiny.onnx", "--json")
+    assert status == 0
+    answer = json.loads(out)
+    assert answer["flac"]["per_cpu_second"] > 0
+    assert answer["opus"]["per_second"] > 0
+
+
+def bad_recording(name: str) -> None:
+    """Makes the bad recording ``bad.wav`` that ``name`` describes."""
+    whole = voice(120)
+    waves = {
+        "three samples": whole[:3],
+        "zero length": whole[:0],
+        "silent": np.zeros(RATE, np.float32),
+        "NaN": np.full(RATE, np.nan, np.float32),
+        "infinite": np.full(RATE, np.inf, np.float32),
+    }
+    if name in waves:
+        sf.write("bad.wav", waves[name], RATE, subtype="FLOAT")
+    elif name == "empty":
+        Path("bad.wav").touch()
+    elif name == "text":
+        Path("bad.wav").write_text("this is not sound\n" * 100)
+    elif name == "folder":
+        Path("bad.wav").mkdir()
+    elif name == "truncated":
+        header = Path("low.wav").read_bytes()[:30]
+        Path("bad.wav").write_bytes(header)
+
+
+BAD = "empty, text, folder, truncated, three samples, zero length, silent, NaN, infinite, missing"
+
+
+@pytest.mark.parametrize("name", BAD.split(", "))
+@pytest.mark.parametrize("command", ["verify", "attributes"])
+def test_a_bad_recording_costs_one_line_that_names_it(run: Run, command: str, name: str) -> None:
+    bad_recording(name)
+    other = ["low.wav"] if command == "verify" else []
+    status, out, err = run(command, "bad.wav", *other, "--model", "tiny.onnx")
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "bad.wav" in err
+    assert "bug" not in err
+
+
+@pytest.mark.parametrize("rate_and_channels", [(192_000, 1), (16_000, 7)])
+def test_unusual_recordings_are_embedded(run: Run, rate_and_channels: tuple[int, int]) -> None:
+    rate, channels = rate_and_channels
+    wave = np.repeat(voice(120, duration_s=24.0 / 12), rate // RATE)
+    sf.write("odd.wav", np.repeat(wave[:, None], channels, axis=1), rate)
+    assert embed(run, ["odd.wav"])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["emebd"], "'embed'"),
+        (["verify", "low.wav"], "--help"),
+        (["verify", "a.wav", "b.wav", "--thread", "1"], "--threads"),
+        (["verify", "a.wav", "b.wav", "--device", "tpu"], "cuda"),
+        (["embed", "-o", "out.npz"], "--list"),
+        (["embed", "low.wav"], "--out"),
+        (["embed", "low.wav", "-o", "out.txt", "--model", "tiny.onnx"], ".npz"),
+        (["embed", "low.wav", "-o", "/dev/null/out.npz", "--model", "tiny.onnx"], "/dev/null"),
+        (["embed", "low.wav", "-o", "out.npz", "--model", "nowhere.onnx"], "nowhere.onnx"),
+        (["embed", "low.wav", "-o", "out.npz", "--model", "low.wav"], "low.wav"),
+        (["embed", "--list", "nowhere.txt", "-o", "out.npz"], "nowhere.txt"),
+        (["embed", "empty", "-o", "out.npz"], "empty"),
+        (["attributes", "low.wav", "--model", "tiny.onnx", "--threads", "0"], "threads"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_bad_usage_costs_one_line_with_the_way_out(run: Run, words: list[str], hint: str) -> None:
+    Path("empty").mkdir()
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert hint in err
+    assert "bug" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["train", "unifeid", "--data", "people"], "recipe"),
+        (["train", "nowhere.toml", "--data", "people"], "nowhere.toml"),
+        (["train", "typo.toml", "--data", "people"], "learning_rate"),
+        (["train", "task.toml", "--data", "people"], "moood"),
+        (["train", "good.toml", "--data", "people", "--set", "trainer.step=1"], "steps"),
+        (["train", "good.toml", "--data", "people", "--tasks", "gendr"], "gender"),
+        (["doctor", "nowhere"], "nowhere"),
+        (["doctor", "no-path.csv"], "path"),
+        (["evaluate", "tiny.onnx", "--data", "nowhere"], "nowhere"),
+        (["evaluate", "tiny.onnx", "--data", "people", "--split", "tets"], "tets"),
+        (["export", "nowhere", "-o", "out.onnx"], "nowhere"),
+        (["demo", "--speech", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_bad_input_to_the_learning_wing_costs_one_line(
+    run: Run, words: list[str], hint: str
+) -> None:
+    pytest.importorskip("torch")
+    Path("good.toml").write_text('name = "good"\n[tasks.speaker]\n')
+    Path("typo.toml").write_text('name = "typo"\n[tasks.speaker]\n[trainer]\nlearing_rate = 1.0\n')
+    Path("task.toml").write_text('name = "task"\n[tasks."mo od"]\nmoood = 1\n')
+    Path("no-path.csv").write_text("speaker,file\nann,people/ann/1.wav\n")
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert hint in err
+    assert "bug" not in err
+
+
+def test_underscores_and_hyphens_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli._USING, "two-words", "Say two words.")
+    monkeypatch.setattr(use, "two-words", lambda: print("two words"), raising=False)
+    assert run("two_words")[1] == run("two-words")[1] == "two words\n"
+    words = ("low.wav", "-o", "out.npz", "--model", "tiny.onnx", "--max_failures", "1")
+    assert run("embed", *words)[0] == 0
+
+
+def test_doctor_has_a_status_for_findings(run: Run) -> None:
+    pytest.importorskip("pyarrow")
+    Path("people/bob").mkdir()
+    Path("people/bob/broken.wav").write_text("no sound")
+    status, out, _ = run("doctor", "people", "--json")
+    assert status == 1
+    assert any("broken.wav" in finding["path"] for finding in json.loads(out)["findings"])
+
+
+def test_an_interrupt_and_a_bug_end_without_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(recording: str, /) -> int:
+        raise KeyboardInterrupt
+
+    def broken(recording: str, /) -> int:
+        raise KeyError(recording)
+
+    monkeypatch.setattr("hive_mtl.faces.cli.use.attributes", interrupted)
+    assert run("attributes", "low.wav") == (130, "", "")
+    monkeypatch.setattr("hive_mtl.faces.cli.use.attributes", broken)
+    status, _, err = run("attributes", "low.wav")
+    assert status == 2
+    assert "a bug in Hive-MTL (KeyError at test_cli.py" in err
+
+
+def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_torch(data: str, /) -> int:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("hive_mtl.faces.cli.develop.doctor", without_torch)
+    status, _, err = run("doctor", "people")
+    assert status == 2
+    assert "pip install 'hive-mtl[train]'" in err
+
+
+def command_line(*words: str, stdout: IO[bytes]) -> tuple[int, bytes]:
+    """The exit status and the standard error of a process of its own."""
+    command = [sys.executable, "-m", "hive_mtl.faces.cli", *words]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        words = ("attributes", "low.wav", "--model", "tiny.onnx")
+        assert command_line(*words, stdout=closed) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_costs_one_line(place: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = ("attributes", "low.wav", "--model", "tiny.onnx")
+        status, err = command_line(*words, stdout=full)
+    assert (status, err) == (2, b"hive-mtl: No space left on device\n")
+
+
+def test_help_names_every_command_with_a_summary(run: Run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    for command in cli.COMMANDS:
+        assert command in out
+        status, usage, _ = run(command, "--help")
+        assert status == 0
+        assert f"hive-mtl {command}" in usage

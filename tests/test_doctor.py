@@ -1,0 +1,133 @@
+"""The doctor names each bad row, and leaves good ones alone."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+import soundfile
+
+from hive_mtl.learn.corpora import read
+from hive_mtl.learn.doctor import Finding, counts, examine
+from hive_mtl.learn.utterances import conform
+
+RATE = 16_000
+
+
+def speech(seed: int, seconds: float = 2.0) -> npt.NDArray[np.float32]:
+    """Noise in bursts: loud and quiet stretches, as in speech."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    noise = np.random.default_rng(seed).normal(0, 0.05, len(time))
+    return (noise * (np.sin(2 * np.pi * 2 * time) > -0.5) + noise * 0.001).astype(np.float32)
+
+
+def kinds(findings: list[Finding]) -> list[tuple[int, str]]:
+    return [(finding.row, finding.kind) for finding in findings]
+
+
+@pytest.fixture
+def table(tmp_path):
+    def make(waves, **labels):
+        paths = [tmp_path / f"{number}.wav" for number in range(len(waves))]
+        for path, wave in zip(paths, waves, strict=True):
+            if isinstance(wave, bytes):
+                path.write_bytes(wave)
+            elif wave is not None:
+                soundfile.write(path, wave, RATE, subtype="PCM_16")
+        labels.setdefault("speaker", ["ann"] * len(waves))
+        return conform(pa.table({"path": list(map(str, paths)), **labels}))
+
+    return make
+
+
+def test_good_speech_has_no_findings(table):
+    assert examine(table([speech(1), speech(2)], gender=["f", "Female"], age=["20", "21"])) == []
+
+
+def test_every_fault_of_the_sound_is_named(table):
+    loud = np.clip(speech(7) * 40, -1, 1)
+    rows = table(
+        [
+            speech(1),
+            None,
+            b"",
+            b"this is text",
+            np.zeros(RATE, np.float32),
+            speech(5, 0.2),
+            speech(1),
+            loud,
+        ]
+    )
+    found = examine(rows, workers=2)
+    assert kinds(found) == [
+        (2, "missing"),
+        (3, "unreadable"),
+        (4, "unreadable"),
+        (5, "silent"),
+        (6, "too short"),
+        (7, "duplicate"),
+        (8, "clipped"),
+    ]
+    assert counts(found)["unreadable"] == 2
+    for finding in found:
+        line = str(finding)
+        assert "\n" not in line
+        assert line.startswith(f"row {finding.row}: ")
+        assert line.count(finding.path) == 1
+        assert finding.advice
+
+
+def test_the_same_sound_in_another_container_is_a_duplicate(table, tmp_path):
+    rows = table([speech(1)], speaker=["ann"])
+    samples, _ = soundfile.read(tmp_path / "0.wav", dtype="int16")
+    soundfile.write(tmp_path / "copy.flac", samples, RATE)
+    copy = conform(pa.table({"path": [str(tmp_path / "copy.flac")], "speaker": ["bob"]}))
+    (finding,) = examine(pa.concat_tables([rows, copy]))
+    assert finding.problem == "sounds exactly like row 1, speaker 'ann'"
+
+
+def test_parts_of_one_recording_are_no_duplicates(table):
+    rows = table([speech(1, 6.0)])
+    parts = rows.take(pa.array([0, 0]))
+    halves = {"start_s": [0.0, 3.0], "duration_s": [3.0, 3.0]}
+    for name, values in halves.items():
+        parts = parts.set_column(parts.schema.get_field_index(name), name, pa.array(values))
+    assert examine(parts) == []
+
+
+def test_labels_are_compared_over_the_table(table):
+    rows = table(
+        [speech(seed) for seed in range(6)],
+        speaker=["ann", "ann", "ann", "bob", "bob", None],
+        split=["train", "train", "test", "train", None, "test"],
+        gender=["f", "female", "male", "M", "M", "x"],
+        age=["20", "21", "22", "23", "24", "old"],
+        mood=["glad", "glad", "sad", "glad", "sad", None],
+        accent=["Tamil L1", "Kannada L1", "us", "Korean", "Korean", "nobody knows"],
+    )
+    found = examine(rows)
+    assert kinds(found) == [
+        (3, "gender"),
+        (3, "two splits"),
+        (6, "label seen once"),
+        (6, "label seen once"),
+    ]
+    assert [finding.problem for finding in found] == [
+        "speaker 'recordings/ann' is male in 1 utterances, female in 2",
+        "speaker 'recordings/ann' is in split 'test', and in 'train' (row 1)",
+        "age 'old' is on this utterance only",
+        "gender 'x' is on this utterance only",
+    ]
+
+
+def test_progress_counts_every_utterance(table):
+    told = []
+    examine(table([speech(1), None, speech(2)]), progress=told.append)
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_real_speech_is_mostly_well(shared_speech):
+    rows = read(str(shared_speech / "manifest.csv"))
+    train = rows.filter(pa.compute.equal(rows["split"], "train")).slice(0, 500)
+    sound = {"missing", "unreadable", "silent", "clipped"}
+    assert sum(finding.kind in sound for finding in examine(train)) < 10

@@ -1,0 +1,348 @@
+"""What a user of a model relies on: embed, verify, attributes and files of vectors."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hive_mtl as hive
+from hive_mtl.use.attributes import decode
+from hive_mtl.use.windows import embed_windows
+from tiny_model import AGE, DIM, GENDER, description, save_tiny_model
+from voices import RATE, voice
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> hive.Model:
+    return hive.load(save_tiny_model(tmp_path_factory.mktemp("model") / "model.onnx"), threads=2)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(3, seed=1), RATE)
+    return path
+
+
+def closeness(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+class TestEmbed:
+    def test_gives_a_unit_vector_and_what_to_judge_it_by(self, model, recording) -> None:
+        embedding = model.embed(recording)
+        assert embedding.vector.shape == (DIM,)
+        assert embedding.vector.dtype == np.float32
+        assert np.linalg.norm(embedding.vector) == pytest.approx(1, abs=1e-5)
+        assert embedding.duration_s == pytest.approx(3)
+        assert 1 < embedding.speech_seconds <= 3
+        assert embedding.model_id == model.description.model_id
+        assert set(embedding.heads) == {"gender", "age"}
+
+    def test_takes_every_kind_of_source_alike(self, model, recording) -> None:
+        expected = model.embed(recording).vector
+        samples, _ = soundfile.read(recording, dtype="float32")
+        with recording.open("rb") as file:
+            sources = [str(recording), recording.read_bytes(), file, (samples, RATE)]
+            for source in sources:
+                assert closeness(model.embed(source).vector, expected) > 1 - 1e-6
+
+    def test_silence_around_the_voice_changes_little(self, model) -> None:
+        silence = np.zeros(2 * RATE, np.float32)
+        padded = np.concatenate([silence, voice(3), silence])
+        plain = model.embed((voice(3), RATE))
+        assert closeness(model.embed((padded, RATE)).vector, plain.vector) > 0.98
+
+    @pytest.mark.parametrize("seconds", [0.025, 0.06, 0.3])
+    def test_a_very_short_recording_has_a_vector_and_a_flag(self, model, seconds) -> None:
+        embedding = model.embed((voice(seconds), RATE))
+        assert "short" in embedding.flags
+        assert np.isfinite(embedding.vector).all()
+
+    def test_noise_and_clipping_raise_flags(self, model) -> None:
+        loud = np.clip(30 * voice(3), -1, 1)
+        assert "clipped" in model.embed((loud, RATE)).flags
+        hiss = 0.05 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+        assert "noisy" in model.embed((voice(3) + hiss, RATE)).flags
+
+    @pytest.mark.parametrize("wave", [np.zeros(RATE), np.zeros(0), np.ones(3), voice(0.02)])
+    def test_what_cannot_be_embedded_is_refused_in_one_line(self, model, wave) -> None:
+        with pytest.raises(hive.AudioError, match="array of") as caught:
+            model.embed((wave.astype(np.float32), RATE))
+        assert "\n" not in str(caught.value)
+
+    def test_a_long_recording_is_the_mean_of_its_minutes_by_their_speech(self, model) -> None:
+        waves = [voice(60, 1), np.zeros(60 * RATE, np.float32), voice(10, 2)]
+        whole = model.embed((np.concatenate(waves), RATE))
+        parts = [model.embed((wave, RATE)) for wave in (waves[0], waves[2])]
+        expected = sum(part.speech_seconds * part.vector for part in parts)
+        assert closeness(whole.vector, expected) > 1 - 1e-5
+        assert np.linalg.norm(whole.vector) == pytest.approx(1, abs=1e-5)
+        assert whole.duration_s == pytest.approx(130)
+        assert whole.heads["gender"].sum() == pytest.approx(1, abs=1e-4)
+
+    @pytest.mark.slow
+    def test_memory_stays_bounded_on_hours_of_speech(self, tmp_path) -> None:
+        minute = (voice(60) * 32000).astype(np.int16)
+        path = tmp_path / "long.wav"
+        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+            for _ in range(240):
+                file.write(minute)
+        script = (
+            "import resource, sys, hive_mtl as hive\n"
+            "model = hive.load(sys.argv[1])\n"
+            "print(model.embed(sys.argv[2]).duration_s)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        )
+        network = save_tiny_model(tmp_path / "model.onnx")
+        duration_s, peak_kb = map(float, _python(script, network, path).split())
+        assert duration_s == pytest.approx(4 * 3600)
+        assert peak_kb < 500_000
+
+
+class TestWindows:
+    def test_windows_lie_on_a_grid_and_cover_everything(self, model) -> None:
+        wave = voice(61.3, seed=3)
+        windows = model.embed((wave, RATE), window_s=1.6, hop_s=0.4)
+        np.testing.assert_allclose(np.diff(windows.start_s), 0.4)
+        assert windows.start_s[0] == 0
+        assert windows.start_s[-1] + 1.6 >= 61.3
+        assert windows.vectors.shape == (windows.start_s.size, DIM)
+        assert ((windows.speech >= 0) & (windows.speech <= 1)).all()
+
+    def test_a_window_is_embedded_as_that_part_of_the_recording(self, model) -> None:
+        wave = voice(70, seed=3)  # the windows around the first minute cross two blocks
+        windows = model.embed((wave, RATE), window_s=1.6, hop_s=0.4)
+        for row in (0, 148, 170):
+            start = round(windows.start_s[row] * RATE)
+            alone = model.embed((wave[start : start + 25600], RATE), window_s=1.6)
+            assert closeness(windows.vectors[row], alone.vectors[0]) > 1 - 1e-4
+
+    def test_speech_is_told_from_silence(self, model) -> None:
+        wave = np.concatenate([np.zeros(130 * RATE, np.float32), voice(10)])
+        windows = model.embed((wave, RATE), window_s=2.0)
+        assert windows.start_s.size == 70
+        assert not windows.speech[:64].any()
+        assert (windows.speech[66:] > 0.3).all()
+
+    def test_a_recording_shorter_than_a_window_is_one_window(self, model) -> None:
+        assert model.embed((voice(0.5), RATE), window_s=1.6).vectors.shape == (1, DIM)
+
+    @given(
+        samples=st.integers(400, 3 * RATE),
+        window=st.integers(400, RATE),
+        hop_share=st.floats(0.1, 1.0),
+    )
+    def test_every_sample_is_in_a_window(self, samples, window, hop_share) -> None:
+        class Recorder:
+            def run(self, items):
+                for span, wave in items:
+                    seen.append((span, wave.size))
+                    yield span, {"embedding": np.zeros(2, np.float32)}
+
+        seen: list[tuple[tuple[int, int], int]] = []
+        hop = max(1, round(window * hop_share))
+        embed_windows(
+            Recorder(),
+            (np.ones(samples, np.float32), RATE),
+            window_s=window / RATE,
+            hop_s=hop / RATE,
+            model_id="",
+        )
+        covered = 0
+        for (start, end), size in seen:
+            assert end - start == size <= window
+            assert start <= covered
+            covered = end
+        assert samples - covered < 400
+
+    def test_windows_that_make_no_sense_are_refused(self, model) -> None:
+        source = (voice(2), RATE)
+        for options in ({"window_s": 0.0}, {"window_s": 1.0, "hop_s": 2.0}, {"hop_s": 0.4}):
+            with pytest.raises(hive.ConfigError, match="hop_s"):
+                model.embed(source, **options)
+        with pytest.raises(hive.AudioError, match="silent"):
+            model.embed((np.zeros(RATE, np.float32), RATE), window_s=0.5)
+
+
+class TestEmbedMany:
+    def test_failures_stand_in_their_places(self, model, recording, tmp_path) -> None:
+        text = tmp_path / "text.wav"
+        text.write_text("not a sound")
+        sources = [recording, text, tmp_path / "none.wav", (np.zeros(RATE), RATE), recording]
+        results = model.embed_many(sources, progress=True)
+        kinds = [isinstance(result, hive.EmbeddingError) for result in results]
+        assert kinds == [False, True, True, True, False]
+        assert str(results[1]).startswith(str(text))
+        assert results[1].source == str(text)
+        assert str(text) not in results[1].reason
+        assert closeness(results[0].vector, results[4].vector) > 1 - 1e-6
+
+    def test_a_mixed_batch_equals_single_runs(self, model) -> None:
+        seconds = [60.0, 0.5, 7.0, 30.0, 0.7, 2.0, 2.1, 65.0]
+        sources = [(voice(length, seed), RATE) for seed, length in enumerate(seconds)]
+        for source, together in zip(sources, model.embed_many(sources), strict=True):
+            assert 1 - closeness(together.vector, model.embed(source).vector) < 1e-4
+
+    def test_the_bar_of_progress_leaves_standard_output_alone(self, model, capfd) -> None:
+        model.embed_many([(voice(1), RATE)], progress=True)
+        assert capfd.readouterr().out == ""
+
+    def test_a_stream_takes_recordings_as_it_goes(self, model) -> None:
+        taken = []
+        wave = voice(30)
+
+        def endless():
+            while True:
+                taken.append(1)
+                yield wave, RATE
+
+        results = model.embed_stream(endless())
+        for _ in range(3):
+            assert isinstance(next(results), hive.Embedding)
+        results.close()
+        assert len(taken) < 60
+
+
+class TestVerify:
+    def test_the_same_recording_is_the_same_voice(self, model, recording) -> None:
+        verdict = model.verify(recording, str(recording))
+        assert verdict.same
+        assert verdict.score == pytest.approx(1, abs=1e-5)
+        assert verdict.probability == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-4)
+        assert verdict.threshold == 0.5
+
+    def test_the_threshold_follows_the_false_alarms_allowed(self, model, recording) -> None:
+        assert model.verify(recording, recording, false_alarm=0.001).threshold == 0.7
+        with pytest.raises(hive.ConfigError, match=r"choose from 0\.001, 0\.01, 0\.1"):
+            model.verify(recording, recording, false_alarm=0.05)
+
+    def test_sides_of_several_recordings_are_averaged(self, model) -> None:
+        one, two, three = ((voice(2, seed), RATE) for seed in range(3))
+        vectors = [model.embed(source).vector for source in (one, two, three)]
+        expected = closeness(vectors[0] + vectors[1], vectors[2])
+        assert model.verify([one, two], three).score == pytest.approx(expected, abs=1e-4)
+        assert model.verify((one, two), [three]).score == pytest.approx(expected, abs=1e-4)
+
+    def test_too_little_speech_withholds_the_verdict(self, model, recording) -> None:
+        with pytest.raises(hive.AudioError, match="not enough speech"):
+            model.verify(recording, (voice(0.4), RATE))
+
+    def test_a_recording_that_fails_is_named(self, model, recording, tmp_path) -> None:
+        with pytest.raises(hive.AudioError, match=r"none\.wav"):
+            model.verify(recording, tmp_path / "none.wav")
+        with pytest.raises(hive.AudioError, match="no recordings"):
+            model.verify(recording, [])
+
+    def test_a_model_without_calibration_says_so(self, tmp_path, recording) -> None:
+        metadata = description(calibration=None).model_dump_json()
+        plain = hive.load(save_tiny_model(tmp_path / "model.onnx", metadata=metadata))
+        with pytest.raises(hive.ModelError, match="no calibration"):
+            plain.verify(recording, recording)
+
+
+class TestAttributes:
+    def test_every_head_answers(self, model, recording) -> None:
+        answers = model.attributes(recording)
+        assert list(answers) == ["gender", "age"]
+        assert answers["gender"].value in GENDER.classes
+        assert answers["gender"].probability == max(answers["gender"].alternatives.values())
+        assert AGE.low <= answers["age"].value <= AGE.high
+
+    def test_classes_are_listed_likeliest_first(self) -> None:
+        answer = decode(GENDER, np.array([0.25, 0.75], np.float32))
+        assert (answer.value, answer.probability) == ("male", 0.75)
+        assert list(answer.alternatives) == ["male", "female"]
+
+    def test_a_certain_quantity_is_read_exactly(self) -> None:
+        answer = decode(AGE, np.array([1, 0, 0], np.float32))
+        assert answer.value == 30.0
+        assert answer.interval == (22.0, 38.0)
+        assert answer.alternatives["20-40"] == 1
+
+    @given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
+    def test_any_output_gives_a_sound_answer(self, output) -> None:
+        answer = decode(AGE, np.array(output, np.float32))
+        low, high = answer.interval
+        assert AGE.low <= low <= high <= AGE.high
+        assert AGE.low <= answer.value <= AGE.high
+        assert sum(answer.alternatives.values()) == pytest.approx(1)
+        assert min(answer.alternatives.values()) >= 0
+
+    def test_noise_without_a_voice_gets_no_answer(self, model) -> None:
+        hum = 0.01 * np.sin(np.arange(3 * RATE) / 5).astype(np.float32)
+        assert model.embed((hum, RATE)).speech_seconds == 0
+        with pytest.raises(hive.AudioError, match="no speech"):
+            model.attributes((hum, RATE))
+
+
+class TestVectorsFile:
+    @pytest.fixture
+    def entries(self, model) -> list[tuple[str, hive.Embedding]]:
+        names = ["/data/a.wav", "b c/ü.flac", "x.npy", "file"]
+        waves = [(voice(1, seed), RATE) for seed in range(len(names))]
+        return list(zip(names, model.embed_many(waves), strict=True))
+
+    @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+    def test_what_is_written_is_read_back(self, model, entries, tmp_path, suffix) -> None:
+        path = tmp_path / f"out{suffix}"
+        count = hive.write_vectors(path, model.description.model_id, iter(entries + entries[:1]))
+        assert count == len(entries)
+        vectors = hive.read_vectors(path)
+        assert vectors.paths == tuple(name for name, _ in entries)
+        assert vectors.model_id == model.description.model_id
+        assert vectors.vectors.dtype == np.float32
+        for row, (_, embedding) in zip(vectors.vectors, entries, strict=True):
+            np.testing.assert_array_equal(row, embedding.vector)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_numpy_reads_the_archive(self, model, entries, tmp_path) -> None:
+        path = tmp_path / "out.npz"
+        hive.write_vectors(path, "some-model", entries)
+        with np.load(path) as arrays:
+            assert list(arrays) == [name for name, _ in entries]
+            np.testing.assert_array_equal(arrays["x.npy"], entries[2][1].vector)
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+
+    @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+    def test_a_file_of_nothing_is_a_file(self, tmp_path, suffix) -> None:
+        path = tmp_path / f"out{suffix}"
+        assert hive.write_vectors(path, "some-model", []) == 0
+        assert hive.read_vectors(path).paths == ()
+
+    def test_a_failure_leaves_no_file(self, entries, tmp_path) -> None:
+        with pytest.raises(hive.DataError, match="UTF-8"):
+            hive.write_vectors(
+                tmp_path / "out.npz", "some-model", [entries[0], ("\udcff.wav", entries[0][1])]
+            )
+        assert not list(tmp_path.iterdir())
+
+    def test_other_files_are_refused(self, tmp_path) -> None:
+        with pytest.raises(hive.ConfigError, match=r"\.npz or \.parquet"):
+            hive.write_vectors(tmp_path / "out.txt", "some-model", [])
+        for name in ("text.npz", "text.parquet"):
+            (tmp_path / name).write_text("text")
+            with pytest.raises(hive.DataError, match="not a file of embeddings"):
+                hive.read_vectors(tmp_path / name)
+            with pytest.raises(hive.DataError, match="not a file of embeddings"):
+                hive.read_vectors(tmp_path / f"no-{name}")
+
+
+def test_bytes_and_open_files_can_be_embedded_together(model) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, voice(1), RATE, format="WAV")
+    first, second = model.embed_many([buffer.getvalue(), buffer])
+    assert closeness(first.vector, second.vector) > 1 - 1e-6
+
+
+def _python(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,222 @@
+"""The table of utterances: its form, who validates, and how labels are read."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hive_mtl.errors import DataError
+from hive_mtl.learn import utterances
+from hive_mtl.learn.utterances import (
+    SCHEMA,
+    conform,
+    is_validation_voice,
+    label_columns,
+    own_splits,
+    parse_age,
+    parse_gender,
+    summary,
+    training_utterances,
+    validation_mask,
+    validation_utterances,
+)
+
+CELLS = st.one_of(st.none(), st.text(max_size=8))
+
+
+def voice(validation: bool, nth: int = 0) -> str:
+    """The ``nth`` speaker of corpus 'c' that is, or is not, a validation voice."""
+    names = (f"s{number}" for number in range(10_000))
+    return [name for name in names if is_validation_voice("c", name) == validation][nth]
+
+
+def table(*rows: dict[str, object]) -> pa.Table:
+    rows = tuple({"path": "/a.wav", "speaker": "s", **row} for row in rows)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return conform(pa.table({name: [row.get(name) for row in rows] for name in names}), corpus="c")
+
+
+def test_cells_are_text_without_spaces_and_empty_is_null():
+    raw = pa.table(
+        {
+            " path ": ["a.wav", "/b.wav"],
+            "speaker": [7, None],
+            "gender": [" male ", "  "],
+            "age": [34.0, float("nan")],
+            "spectrum": [[1.0], [2.0]],
+            "audio": [b"RIFF", b""],
+        }
+    )
+    done = conform(raw, Path("/data"), corpus="mine")
+    assert done.schema.names == [*SCHEMA.names, "gender", "age"]
+    assert done.schema.field("duration_s").type == pa.float64()
+    assert done["path"].to_pylist() == ["/data/a.wav", "/b.wav"]
+    assert done["speaker"].to_pylist() == ["7", None]
+    assert done["corpus"].to_pylist() == ["mine", "mine"]
+    assert done["gender"].to_pylist() == ["male", None]
+    assert done["age"].to_pylist() == ["34", None]
+    assert done["start_s"].to_pylist() == [0.0, 0.0]
+    assert done["duration_s"].to_pylist() == [None, None]
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=6))
+def test_conform_is_settled_after_one_pass(rows):
+    speakers, corpora, moods = ([row[i] for row in rows] for i in range(3))
+    columns = {"speaker": speakers, "corpus": corpora, "mood": moods}
+    raw = {name: pa.array(cells, pa.string()) for name, cells in columns.items()}
+    once = conform(pa.table({"path": ["/x"] * len(rows), **raw}))
+    assert conform(once).equals(once)
+    assert all(cell is None or cell == cell.strip() != "" for cell in once["mood"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"paths": ["a"], "speaker": ["s"]}, "my.csv: no column 'path': did you mean 'paths'?"),
+        ({"path": ["a"], "voice": ["s"]}, "my.csv: no column 'speaker'"),
+        ({"path": ["a", " "], "speaker": ["s", "s"]}, "my.csv: row 2 has no path"),
+        ({"path": ["a"], "speaker": ["s"], "start_s": ["x"]}, "row 1 has start_s 'x'"),
+        ({"path": ["a"], "speaker": ["s"], "duration_s": [-1.0]}, "row 1 has duration_s '-1'"),
+    ],
+)
+def test_bad_tables_are_refused_by_name(columns, message):
+    with pytest.raises(DataError) as error:
+        conform(pa.table(columns), origin="my.csv")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    double = pa.table([["a"], ["s"], ["t"]], names=["path", "speaker", "speaker"])
+    with pytest.raises(DataError, match="'speaker' is there twice"):
+        conform(double)
+
+
+def test_notes_are_not_labels():
+    rows = table({"mood": "glad", "licence": "CC0", "content": "hello"})
+    assert label_columns(rows) == ("mood",)
+
+
+def test_the_validation_rule_is_the_documented_hash():
+    for number in range(50):
+        digest = hashlib.sha256(f"corpus/{number}".encode()).hexdigest()
+        assert is_validation_voice("corpus", str(number)) == (int(digest, 16) % 10 == 0)
+
+
+def test_training_and_validation_part_the_voices_and_never_touch_test():
+    held, learnt = voice(True), voice(False)
+    rows = table(
+        *({"speaker": held, "split": split} for split in (None, "train", "test", "dev")),
+        *({"speaker": learnt, "split": split} for split in (None, "Train", "test", "valid")),
+        {"speaker": None},
+    )
+    assert validation_mask(rows).tolist() == [True] * 4 + [False] * 5
+    assert training_utterances(rows)["speaker"].to_pylist() == [learnt, learnt, None]
+    assert training_utterances(rows)["split"].to_pylist() == [None, "Train", None]
+    assert validation_utterances(rows)["split"].to_pylist() == [None, "train"]
+
+
+def test_a_lone_recording_becomes_two_halves_that_are_told_apart():
+    lone, short, rich, cut = (voice(True, nth) for nth in range(4))
+    rows = table(
+        {"speaker": lone, "path": "/1", "start_s": 1.0, "duration_s": 6.0},
+        {"speaker": short, "path": "/2", "duration_s": 3.9},
+        {"speaker": rich, "path": "/3", "duration_s": 9.0},
+        {"speaker": rich, "path": "/4", "duration_s": None},
+        {"speaker": cut, "path": "/5", "start_s": 0.0, "duration_s": 5.0},
+        {"speaker": cut, "path": "/5", "start_s": 5.0, "duration_s": 5.0},
+    )
+    chosen = validation_utterances(rows)
+    assert [
+        tuple(row[name] for name in ("path", "start_s", "duration_s", "same_recording"))
+        for row in chosen.to_pylist()
+    ] == [
+        ("/1", 1.0, 3.0, "yes"),
+        ("/1", 4.0, 3.0, "yes"),
+        ("/2", 0.0, 3.9, None),
+        ("/3", 0.0, 9.0, None),
+        ("/4", 0.0, None, None),
+        ("/5", 0.0, 5.0, "yes"),
+        ("/5", 5.0, 5.0, "yes"),
+    ]
+    assert "same_recording" not in label_columns(chosen)
+
+
+def test_empty_tables_stay_empty():
+    nothing = table({}).slice(0, 0)
+    assert len(training_utterances(nothing)) == len(validation_utterances(nothing)) == 0
+    assert summary(nothing) == ()
+
+
+def test_the_summary_counts_each_corpus_once():
+    rows = table(
+        {"speaker": "a", "duration_s": 1800.0, "licence": "CC0", "source": "x"},
+        {"speaker": "a", "duration_s": 1800.0, "licence": "CC0", "source": "y"},
+        {"speaker": "b", "licence": None},
+    )
+    (only,) = summary(rows)
+    assert (only.corpus, only.speakers, only.utterances, only.hours) == ("c", 2, 3, 1.0)
+    assert (only.licences, only.sources) == (("CC0",), ("x", "y"))
+
+
+def test_parts_tell_the_split_only_beside_a_part_for_training():
+    assert own_splits(["train-clean-100", "test-other", "extra"]) == {
+        "train-clean-100": "train",
+        "test-other": "test",
+        "extra": None,
+    }
+    assert own_splits(["dev-clean", "test-clean"]) == {"dev-clean": None, "test-clean": None}
+
+
+@pytest.mark.parametrize(
+    ("cell", "ages"),
+    [
+        ("34", (34, 35)),
+        ("34.0", (34, 35)),
+        ("34 years old", (34, 35)),
+        ("20-29", (20, 30)),
+        ("20\u201329 years", (20, 30)),
+        ("30-49", (30, 50)),
+        ("20s", (20, 30)),
+        ("Twenties", (20, 30)),
+        ("teens", (10, 20)),
+        ("fourties", (40, 50)),
+        ("60+", (60, 100)),
+        ("0", (0, 1)),
+        ("1985", None),
+        ("30-20", None),
+        ("-5", None),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_ages(cell, ages):
+    assert parse_age(cell) == ages
+
+
+@given(st.text())
+def test_any_text_is_an_age_with_a_width_or_none(cell):
+    ages = parse_age(cell)
+    assert ages is None or 0 <= ages[0] < ages[1]
+
+
+@given(st.integers(0, utterances.OLDEST), st.integers(0, 20))
+def test_a_range_of_years_holds_its_ends(low, width):
+    assert parse_age(f"{low}-{low + width}") == (low, low + width + 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "gender"),
+    [("M", "male"), (" Female ", "female"), ("male_masculine", "male"), ("woman", "female")],
+)
+def test_genders(cell, gender):
+    assert parse_gender(cell) == gender
+
+
+@given(st.text())
+def test_any_other_gender_is_not_labelled(cell):
+    assert parse_gender(cell) in ("male", "female", None)
+    assert parse_gender("other") is None
