@@ -40,8 +40,12 @@ class BatchConfig(BaseModel):
     crop_s: tuple[float, float] = (2.0, 2.0)  # shortest and longest; one length a batch
     identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
     crops_per_voice: int = Field(default=1, ge=1)
-    corpus_exponent: float = Field(default=0.5, ge=0.0, le=1.0)  # 1: by voices, 0: all corpora alike
-    class_exponent: float = Field(default=0.5, ge=0.0, le=1.0)  # 1: by examples, 0: all classes alike
+    corpus_exponent: float = Field(
+        default=0.5, ge=0.0, le=1.0
+    )  # 1: by voices, 0: all corpora alike
+    class_exponent: float = Field(
+        default=0.5, ge=0.0, le=1.0
+    )  # 1: by examples, 0: all classes alike
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ class BatchSampler:
         DataError: no utterance carries a label of any task.
     """
 
-    def __init__(self, groups: Mapping[str, Integers], corpora: Integers, config: BatchConfig) -> None:
+    def __init__(
+        self, groups: Mapping[str, Integers], corpora: Integers, config: BatchConfig
+    ) -> None:
         self._attributes = [
             _Groups(group, config.class_exponent)
             for name, group in groups.items()
@@ -181,9 +187,12 @@ class Batches(Dataset[Batch]):
         low, high = self._config.crop_s
         size = round(float(rng.uniform(low, high)) * 10) * SAMPLE_RATE // 10
         speeds = rng.integers(len(self._speeds), size=len(rows))
-        crops = [self._crop(row, size, self._speeds[speed], rng) for row, speed in zip(rows, speeds)]
+        crops = [
+            self._crop(row, size, self._speeds[speed], rng)
+            for row, speed in zip(rows, speeds, strict=True)
+        ]
         waves = np.zeros((len(rows), size), dtype=np.float32)
-        for wave, crop in zip(waves, crops):
+        for wave, crop in zip(waves, crops, strict=True):
             wave[: len(crop)] = crop
         frames = (size - FRAME_SAMPLES) // HOP_SAMPLES + 1
         keep = [feature_mask(self._augment_config, self._mels, frames, rng) for _ in rows]
@@ -196,7 +205,7 @@ class Batches(Dataset[Batch]):
         )
 
     def _crop(self, row: int, size: int, speed: float, rng: np.random.Generator) -> Wave:
-        """A random stretch of an utterance, played at ``speed`` and changed; at most ``size`` long."""
+        """A random stretch of an utterance, at most ``size`` long, played at ``speed`` and changed."""
         wanted = round(size * speed)
         spare = max(int(self._prepared.samples[row]) - wanted, 0)
         wave = to_float(self._prepared.read(row, int(rng.integers(spare + 1)), wanted))
@@ -211,7 +220,7 @@ class Batches(Dataset[Batch]):
     def _target(self, task: Task, rows: Integers, speeds: Integers) -> Tensor:
         targets = self._targets[task.name][rows]
         if len(task.speeds) > 1:
-            targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds)])
+            targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds, strict=True)])
         return torch.from_numpy(targets)
 
 

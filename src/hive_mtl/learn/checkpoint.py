@@ -1,8 +1,8 @@
 """A checkpoint is one safetensors file that describes itself.
 
-Weights, and for a run that goes on the optimiser's state, are its tensors; recipe, tasks (with their
-classes), data summary and progress are JSON in its header. One file replaces the other in one
-step, so a run that is killed while it saves keeps its last checkpoint. Nothing is ever unpickled.
+Its tensors are the weights and, for a run that goes on, the optimiser's state; recipe, tasks (with
+their classes), data summary and progress are JSON in its header. One file replaces the other in
+one step, so a run that is killed while it saves keeps its last checkpoint. Nothing is unpickled.
 """
 
 import hashlib
@@ -75,8 +75,12 @@ class Checkpoint:
 
 def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, Tensor]) -> None:
     """Writes a checkpoint; ``optimiser`` is empty for one that will not be resumed."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    tensors |= {OPTIMISER_PREFIX + name: tensor.cpu().contiguous() for name, tensor in optimiser.items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    tensors |= {
+        OPTIMISER_PREFIX + name: tensor.cpu().contiguous() for name, tensor in optimiser.items()
+    }
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
 
@@ -93,9 +97,13 @@ def load(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such checkpoint: give a run folder or its .safetensors") from error
+        raise ModelError(
+            f"{path}: no such checkpoint: give a run folder or its .safetensors"
+        ) from error
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({error}): copy it again") from error
+        raise ModelError(
+            f"{path}: not a whole safetensors file ({error}): copy it again"
+        ) from error
     if HEADER_KEY not in metadata:
         raise ModelError(f"{path}: not a checkpoint of Hive-MTL: its header has no '{HEADER_KEY}'")
     try:
@@ -114,7 +122,9 @@ def load(path: Path) -> Checkpoint:
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimiser as named tensors, such as ``3/exp_avg``."""
     state = optimiser.state_dict()["state"]
-    return {f"{index}/{name}": value for index, inner in state.items() for name, value in inner.items()}
+    return {
+        f"{index}/{name}": value for index, inner in state.items() for name, value in inner.items()
+    }
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -117,7 +117,9 @@ def _read(name_or_path: str) -> dict[str, Any]:
             raise ConfigError(f"unknown recipe '{name_or_path}'{choices}, or give a .toml file")
         return tomllib.loads(Path(name_or_path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{name_or_path}: cannot be read ({error.strerror}): check the path") from error
+        raise ConfigError(
+            f"{name_or_path}: cannot be read ({error.strerror}): check the path"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name_or_path}: not a TOML file ({error}): correct it there") from error
 
@@ -159,7 +161,11 @@ def _owner(title: str, path: tuple[int | str, ...]) -> type[BaseModel] | None:
     for part in path:
         field = owner.model_fields.get(str(part)) if owner else None
         annotation = field.annotation if field else None
-        owner = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        owner = (
+            annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            else None
+        )
     return owner
 
 

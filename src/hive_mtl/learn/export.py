@@ -24,7 +24,7 @@ OPSET = 18
 
 
 class Exported(nn.Module):
-    """The network as the outside sees it: probabilities instead of logits, no speaker classifier."""
+    """The network as the outside sees it: probabilities, and no speaker classifier."""
 
     def __init__(self, model: UnifiedModel, tasks: Sequence[Task]) -> None:
         super().__init__()
@@ -41,7 +41,9 @@ class Exported(nn.Module):
 def describe(checkpoint: Checkpoint) -> ModelDescription:
     """What the model of a checkpoint says about itself."""
     recipe, tasks = checkpoint.recipe, checkpoint.tasks()
-    kept = {name: w for name, w in checkpoint.weights.items() if not name.startswith("heads.speaker.")}
+    kept = {
+        name: w for name, w in checkpoint.weights.items() if not name.startswith("heads.speaker.")
+    }
     heads = [task.describe() for task in tasks]
     return ModelDescription(
         name=recipe.name,

@@ -50,7 +50,9 @@ class LogMel(nn.Module):
             them, and ``(batch,)`` the number of frames of each.
         """
         with torch.autocast(waves.device.type, enabled=False):
-            spectrum = functional.conv1d(waves.float().unsqueeze(1), self.framing, stride=HOP_SAMPLES)
+            spectrum = functional.conv1d(
+                waves.float().unsqueeze(1), self.framing, stride=HOP_SAMPLES
+            )
             real, imaginary = spectrum.chunk(2, dim=1)
             energies = torch.matmul(self.filters, real.square() + imaginary.square())
             features = energies.clamp(min=ENERGY_FLOOR).log()
@@ -65,7 +67,7 @@ def frame_counts(lengths: Tensor) -> Tensor:
     return ((lengths - FRAME_SAMPLES) // HOP_SAMPLES + 1).clamp(min=1)
 
 
-def frame_mask(frames: Tensor, most: int | Tensor) -> Tensor:
+def frame_mask(frames: Tensor, most: int) -> Tensor:
     """``(batch,)`` counts -> ``(batch, most)`` float32: one inside an utterance, zero beyond it."""
     return (torch.arange(most, device=frames.device).unsqueeze(0) < frames.unsqueeze(1)).float()
 
@@ -87,7 +89,7 @@ def mel_filters(mels: int) -> Tensor:
 
 
 def _framing_kernel() -> Tensor:
-    """DFT x window x pre-emphasis x mean removal x full scale, as one ``(2 * bins, 1, samples)``."""
+    """DFT, window, pre-emphasis, mean removal and scale in one: ``(2 * bins, 1, samples)``."""
     n = FRAME_SAMPLES
     identity = torch.eye(n, dtype=torch.float64)
     remove_mean = identity - 1.0 / n

@@ -31,7 +31,9 @@ class Journal:
         self._quiet, self._steps = quiet, steps
         self._sums: dict[str, float] = {}
         self._count, self._speech_s, self._since = 0, 0.0, time.monotonic()
-        self._board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self._board = (
+            None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        )
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -74,7 +76,10 @@ class Journal:
         self._progress.update(self._bar, losses=shown)
         if not self._console.is_terminal:
             self.say(f"step {step}/{self._steps}  {shown}  {left / 60:.1f} min left")
-        figures = {**{f"loss/{name}": value for name, value in means.items()}, "learning_rate": rate}
+        figures = {
+            **{f"loss/{name}": value for name, value in means.items()},
+            "learning_rate": rate,
+        }
         self._write(step, {**figures, "speech_s_per_s": self._speech_s / seconds})
         self._sums, self._count, self._speech_s, self._since = {}, 0, 0.0, time.monotonic()
 
@@ -82,13 +87,17 @@ class Journal:
         """Reports figures on the validation voices."""
         figures = {
             **{f"validation/eer/{corpus}": value for corpus, value in found.eer.items()},
-            **{f"validation/same_recording_eer/{c}": v for c, v in found.same_recording_eer.items()},
+            **{
+                f"validation/same_recording_eer/{c}": v for c, v in found.same_recording_eer.items()
+            },
             **{f"validation/balanced_accuracy/{t}": v for t, v in found.balanced_accuracy.items()},
         }
         if not figures:
             return
         self._write(step, figures)
-        shown = "  ".join(f"{k.removeprefix('validation/')} {100 * v:.1f}%" for k, v in figures.items())
+        shown = "  ".join(
+            f"{k.removeprefix('validation/')} {100 * v:.1f}%" for k, v in figures.items()
+        )
         self.say(f"step {step}  {'best so far  ' if best else ''}{shown}")
         self._since = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,10 @@ class TaskLosses(nn.Module):
         super().__init__()
         self.weights = {task.name: configs[task.name].weight for task in tasks}
         self.losses = nn.ModuleDict(
-            {task.name: losses.make(loss_config(configs[task.name], task), task.counts) for task in tasks}
+            {
+                task.name: losses.make(loss_config(configs[task.name], task), task.counts)
+                for task in tasks
+            }
         )
 
     def forward(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -86,7 +89,7 @@ class TaskLosses(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Tells the losses with a schedule how far training has come, in [0, 1]."""
         for loss in self.losses.values():
-            loss.progress = progress
+            cast(TaskLoss, loss).progress = progress
 
 
 def loss_config(config: TaskConfig, task: Task) -> LossConfig:
@@ -94,7 +97,9 @@ def loss_config(config: TaskConfig, task: Task) -> LossConfig:
     return config.loss or losses.parse_config(task.default_loss)
 
 
-def make_heads(configs: Mapping[str, TaskConfig], tasks: Sequence[Task], dim: int) -> dict[str, nn.Module]:
+def make_heads(
+    configs: Mapping[str, TaskConfig], tasks: Sequence[Task], dim: int
+) -> dict[str, nn.Module]:
     """A head for each task, of the form that its loss wants."""
     heads: dict[str, nn.Module] = {}
     for task in tasks:

@@ -80,7 +80,7 @@ def prepare(
     cache: Path | None = None,
     *,
     max_failures: int | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Prepared:
     """Decodes what is not decoded yet and opens the result.
 
@@ -105,18 +105,21 @@ def prepare(
     return _open(table, folder, max_failures)
 
 
-def _write_shard(folder: Path, number: int, rows: pa.Table, progress: Callable[[int], None]) -> None:
+def _write_shard(
+    folder: Path, number: int, rows: pa.Table, progress: Callable[[int], None]
+) -> None:
     offsets, lengths, problems, position = [], [], [], 0
-    with atomic_write(folder / f"{number:06d}.i16") as temporary:
-        with temporary.open("wb") as shard:
-            for samples, problem in _decoded(rows):
-                shard.write(samples.data)
-                offsets.append(position)
-                lengths.append(len(samples))
-                problems.append(problem)
-                position += len(samples)
-                progress(1)
-    index = pa.table({"offset": offsets, "samples": lengths, "problem": pa.array(problems, pa.string())})
+    with atomic_write(folder / f"{number:06d}.i16") as temporary, temporary.open("wb") as shard:
+        for samples, problem in _decoded(rows):
+            shard.write(samples.data)
+            offsets.append(position)
+            lengths.append(len(samples))
+            problems.append(problem)
+            position += len(samples)
+            progress(1)
+    index = pa.table(
+        {"offset": offsets, "samples": lengths, "problem": pa.array(problems, pa.string())}
+    )
     with atomic_write(folder / f"{number:06d}.parquet") as temporary:
         pq.write_table(index, temporary)
 
@@ -158,12 +161,14 @@ def _open(table: pa.Table, folder: Path, max_failures: int | None) -> Prepared:
     failures = tuple(index["problem"].drop_null().to_pylist())
     if max_failures is not None and len(failures) > max_failures:
         raise DataError(
-            f"{len(failures)} of {len(table)} recordings failed, more than the {max_failures} allowed; "
-            f"the first: {failures[0]}"
+            f"{len(failures)} of {len(table)} recordings failed, more than the {max_failures} "
+            f"allowed; the first: {failures[0]}"
         )
     good = pc.is_null(index["problem"])
     if not pc.any(good).as_py():
-        raise DataError(f"none of {len(table)} recordings could be prepared; the first: {failures[0]}")
+        raise DataError(
+            f"none of {len(table)} recordings could be prepared; the first: {failures[0]}"
+        )
     index, table = index.filter(good), table.filter(good)
     samples = index["samples"].to_numpy()
     place = table.schema.get_field_index("duration_s")
@@ -186,7 +191,7 @@ def _key(table: pa.Table) -> str:
     for batch in table.select(["path", "start_s", "duration_s"]).to_batches():
         for path, start_s, duration_s in zip(*batch.to_pydict().values(), strict=True):
             try:
-                status = os.stat(path)
+                status = Path(path).stat()
                 state = f"{status.st_size} {status.st_mtime_ns}"
             except OSError:
                 state = "missing"
@@ -210,7 +215,7 @@ class _OpenShards:
                     self._open[number] = os.open(path, os.O_RDONLY)
                 except OSError as error:
                     raise DataError(
-                        f"{path}: cannot be read ({error.strerror}): run again to prepare the data anew"
+                        f"{path}: cannot be read ({error.strerror}): run again to prepare it anew"
                     ) from error
             return self._open[number]
 

@@ -37,10 +37,8 @@ def member(package: ModuleType, name: str, kind: str) -> ModuleType:
     return importlib.import_module(f"{package.__name__}.{name}")
 
 
-def parse_config(
-    package: ModuleType, settings: BaseModel | dict[str, Any] | str, kind: str
-) -> Any:
-    """What a recipe writes of a member, ``"aam"`` or ``{name = "aam", margin = 0.3}`` -> its Config.
+def parse_config(package: ModuleType, settings: BaseModel | dict[str, Any] | str, kind: str) -> Any:
+    """What a recipe says of a member, ``"aam"`` or ``{name = "aam", margin = 0.3}``, as its Config.
 
     Raises:
         ConfigError: no name, or a name that is no member.

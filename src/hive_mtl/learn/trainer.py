@@ -3,46 +3,26 @@
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader
 
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.errors import ConfigError, DataError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
-from hive_mtl.learn import corpora
-from hive_mtl.learn.batches import Batch, Batches, task_labels, voice_names
+from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.journal import Journal
+from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
-from hive_mtl.learn.prepare import Prepared, prepare
-from hive_mtl.learn.tasks import Task, get_task
-from hive_mtl.learn.utterances import (
-    label_columns,
-    summary,
-    training_utterances,
-    validation_utterances,
-)
+from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.validate import Validation, validate
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What a run learns from and is judged by."""
-
-    training: Prepared
-    validation: Prepared | None
-    tasks: list[Task]
-    summary: tuple[Any, ...]
 
 
 def train(
@@ -108,7 +88,9 @@ class _Run:
         self.fabric.launch()
         self.out.mkdir(parents=True, exist_ok=True)
         self.start = self.last.header.step if self.last else 0
-        with Journal(self.out, self.config.steps, self.start, self.fabric.global_rank > 0) as journal:
+        with Journal(
+            self.out, self.config.steps, self.start, self.fabric.global_rank > 0
+        ) as journal:
             self.journal = journal
             self.materials = self._materials()
             self._build()
@@ -123,34 +105,9 @@ class _Run:
 
     def _materials(self) -> Materials:
         """Prepares the data; the first process does the work, the others then find it done."""
-        table = read_all(self.data, self.recipe.data.leave_out)
-        known = self.parent.tasks() if self.parent and self.freeze else []
-        tasks = known + [
-            get_task(name, [*label_columns(table), "speaker"])
-            for name in self.recipe.tasks
-            if name not in {task.name for task in known}
-        ]
+        fitted = self.parent.tasks() if self.parent and self.freeze else []
         with self.fabric.rank_zero_first():
-            training = self._prepared(training_utterances(table), "training")
-            held_out = validation_utterances(table)
-            validation = self._prepared(held_out, "validation") if len(held_out) else None
-        fit_tasks([task for task in tasks if task not in known], training, self.recipe)
-        return Materials(training, validation, tasks, summary(training.table))
-
-    def _prepared(self, table: pa.Table, part: str) -> Prepared:
-        if not len(table):
-            raise DataError(
-                f"no utterances to learn from in {', '.join(self.data)}: none is of split 'train' or of "
-                "none, or all voices fall to validation; add voices"
-            )
-        prepared = prepare(table, self.recipe.data.cache, max_failures=self.recipe.data.max_failures)
-        hours = prepared.samples.sum() / SAMPLE_RATE / 3600
-        self.journal.say(f"{part}: {len(prepared)} utterances, {hours:.2f} hours of trimmed speech")
-        if prepared.failures:
-            self.journal.say(f"{part}: {len(prepared.failures)} recordings failed and are left out:")
-            for failure in prepared.failures:
-                self.journal.say(f"  {failure}")
-        return prepared
+            return gather(self.recipe, self.data, fitted, self.journal.say)
 
     def _build(self) -> None:
         """Network, losses, optimiser and batches, as new or as the checkpoint left them."""
@@ -171,13 +128,18 @@ class _Run:
             model.requires_grad_(False)
             for task in new:
                 model.heads[task.name].requires_grad_(True)
-        self.losses = self.fabric.to_device(TaskLosses(recipe.tasks, new))
+        self.losses = TaskLosses(recipe.tasks, new).to(self.fabric.device)
         self.optimiser = torch.optim.AdamW(_parameter_groups(model, self.config.weight_decay))
         self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
         if self.last is not None:
             checkpoints.restore_optimiser(self.optimiser, self.last.optimiser)
         self.dataset = Batches(
-            self.materials.training, new, recipe.batches, recipe.augment, recipe.mels, self.config.seed
+            self.materials.training,
+            new,
+            recipe.batches,
+            recipe.augment,
+            recipe.mels,
+            self.config.seed,
         )
 
     def _is_frozen(self, task: Task) -> bool:
@@ -203,25 +165,27 @@ class _Run:
 
     def _step(self, step: int, batch: Batch) -> None:
         """One update of the weights."""
-        rate = learning_rate(step, self.config.steps, self.config.warm_up) * self.config.learning_rate
+        config = self.config
+        rate = config.learning_rate * learning_rate(step, config.steps, config.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        torch.manual_seed(self.config.seed * 1_000_003 + step)  # of whatever the trunk draws
-        self.losses.set_progress(step / self.config.steps)
+        torch.manual_seed(config.seed * 1_000_003 + step)  # of whatever the trunk draws
+        self.losses.set_progress(step / config.steps)
         self.model.train(not self.freeze)
         parts = self.losses(self.model(batch.waves, batch.lengths, batch.keep), batch.targets)
         total = self.losses.total(parts)
         if not torch.isfinite(total):
             raise ModelError(
                 f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
-                f"(now {self.config.learning_rate}) and go on with --resume"
+                f"(now {config.learning_rate}) and go on with --resume"
             )
         self.fabric.backward(total)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.config.clip_norm)
+        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
         speech_s = float(batch.lengths.sum()) / SAMPLE_RATE * self.fabric.world_size
-        self.journal.step(step, {name: float(part.detach()) for name, part in parts.items()}, rate, speech_s)
+        losses = {name: float(part.detach()) for name, part in parts.items()}
+        self.journal.step(step, losses, rate, speech_s)
 
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
@@ -249,23 +213,6 @@ class _Run:
             best=None if math.isinf(self.best) else self.best,
             git_revision=checkpoints.git_revision(),
         )
-
-
-def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
-    """The union of corpora, with all their label columns, less the corpora named ``leave_out``."""
-    if not data:
-        raise ConfigError("no data to train on: give at least one folder or table with --data")
-    table = pa.concat_tables([corpora.read(part) for part in data], promote_options="default")
-    return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
-
-
-def fit_tasks(tasks: Sequence[Task], training: Prepared, recipe: Recipe) -> None:
-    """Settles the classes of each task from the training utterances."""
-    table = training.table
-    names = voice_names(table["corpus"].to_pylist(), table["speaker"].to_pylist())
-    voices = [str(name) for name in names]
-    for task in tasks:
-        task.fit(task_labels(task, training), voices, recipe.tasks[task.name])
 
 
 def learning_rate(step: int, steps: int, warm_up: float) -> float:
@@ -297,7 +244,9 @@ def _checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
     if not path.is_file():
         return None
     if not resume:
-        raise ConfigError(f"{out}: holds a run already: go on with --resume, or choose another --out")
+        raise ConfigError(
+            f"{out}: holds a run already: go on with --resume, or choose another --out"
+        )
     return checkpoints.load(path)
 
 
@@ -313,8 +262,8 @@ def _with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
     if freeze:
         if set(recipe.tasks) <= set(parent.header.tasks):
             raise ConfigError(
-                f"--freeze: the model has all of the tasks {', '.join(recipe.tasks)}; name a new label "
-                "column with --tasks"
+                f"--freeze: the model has all of the tasks {', '.join(recipe.tasks)}: "
+                "name a new label column with --tasks"
             )
         settings["tasks"] = {**recipe.tasks, **parent.recipe.tasks}
     return recipe.model_copy(update=settings)

@@ -58,7 +58,9 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     if prepared is None:
         return Validation()
     embeddings, heads = _run(model, prepared)
-    eer, same_recording, scores, target = {}, {}, [], []
+    eer: dict[str, float] = {}
+    same_recording: dict[str, float] = {}
+    scores, target = [], []
     for corpus, same, rows in _trial_groups(prepared):
         voices = prepared.table["speaker"].take(rows).to_pylist()
         pairs = trials.all_pairs(voices)
@@ -125,7 +127,9 @@ def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[n
                 yield corpus, kind, rows
 
 
-def _accuracies(heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]) -> dict[str, float]:
+def _accuracies(
+    heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]
+) -> dict[str, float]:
     accuracies: dict[str, float] = {}
     for task in tasks:
         description = task.describe()

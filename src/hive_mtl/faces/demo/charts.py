@@ -79,53 +79,6 @@ def score_histogram(curve: Curve, threshold: float | None) -> str:
     return _chart(summary, *parts)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """One recording on the map: ``voice`` is a number from 0, ``label`` what is shown of it."""
-
-    x: float
-    y: float
-    voice: int
-    gender: str | None
-    label: str
-
-
-def embedding_map(marks: Sequence[Mark], voices: int) -> str:
-    """Recordings by nearness of their embeddings; colour is the voice, shape the gender."""
-    width, height, margin = 960, 560, 28
-    x = np.array([mark.x for mark in marks])
-    y = np.array([mark.y for mark in marks])
-    scale = min((width - 2 * margin) / np.ptp(x), (height - 2 * margin) / np.ptp(y))
-    shapes = []
-    for index, mark in enumerate(marks):
-        place = (
-            width / 2 + (mark.x - (x.min() + x.max()) / 2) * scale,
-            height / 2 - (mark.y - (y.min() + y.max()) / 2) * scale,
-        )
-        shapes.append(
-            f'<g class="mark" data-recording="{index}" data-voice="{mark.voice}"'
-            f' data-label="{escape(mark.label)}" style="--hue:{360 * mark.voice / voices:.0f}"'
-            f' transform="translate({place[0]:.1f} {place[1]:.1f})">{_shape(mark.gender)}</g>'
-        )
-    summary = (
-        f"Map of {len(marks)} recordings of {voices} voices that the model has not heard in"
-        " training: near means alike. The list of voices follows."
-    )
-    return (
-        f'<svg class="map" role="img" viewBox="0 0 {width} {height}"'
-        f' aria-label="{escape(summary)}">'
-        f"{''.join(shapes)}</svg>"
-    )
-
-
-def _shape(gender: str | None) -> str:
-    if gender == "female":
-        return '<circle r="7"/>'
-    if gender == "male":
-        return '<rect x="-6.2" y="-6.2" width="12.4" height="12.4" rx="1.5"/>'
-    return '<path d="M0 -8 L8 6 H-8 Z"/>'
-
-
 def _deviate(start: float, end: float) -> Callable[[float], float]:
     normal = NormalDist()
     low, high = normal.inv_cdf(_LOWEST), normal.inv_cdf(_HIGHEST)

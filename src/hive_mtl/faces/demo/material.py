@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,10 +78,10 @@ def with_learnable_tasks(recipe: Recipe, table: pa.Table) -> Recipe:
     return recipe.model_copy(update={"tasks": tasks})
 
 
-def clip(path: str, start_s: float, duration_s: float | None) -> bytes:
-    """The beginning of an utterance as MP3, which every browser plays."""
-    length = _CLIP_S if duration_s is None else min(duration_s, _CLIP_S)
-    wave = audio.load(audio.Segment(Path(path), start_s, length))
+def clip(source: audio.Segment) -> bytes:
+    """The beginning of a recording as MP3, which every browser plays."""
+    duration_s = _CLIP_S if source.duration_s is None else min(source.duration_s, _CLIP_S)
+    wave = audio.load(replace(source, duration_s=duration_s))
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, audio.SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III")
     return buffer.getvalue()

@@ -1,25 +1,27 @@
 """The steps of the demonstration, in the order in which they are told."""
 
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
 from hive_mtl.atomic import atomic_write
+from hive_mtl.audio import Segment
 from hive_mtl.evaluate import Report, evaluate
 from hive_mtl.faces.demo import material, synthetic
-from hive_mtl.faces.demo.embedding_map import places
 from hive_mtl.faces.demo.page import write_page
-from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, Teller, percent
+from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, Teller
 from hive_mtl.learn import checkpoint, corpora
 from hive_mtl.learn.config import load_recipe
 from hive_mtl.learn.diagram import draw, trace_layers
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.utterances import training_utterances
+from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model, load
 from hive_mtl.use.scoring import cosine
 
@@ -44,10 +46,9 @@ def run(speech: Path | None, out: Path) -> Path:
     table = _own(teller, speech) if speech else _synthetic(teller, out / "corpus")
     unseen = material.unseen(table)
     model = _train(teller, table, out)
-    report = _evaluate(teller, model, unseen, out)
-    recordings, vectors = _listen(teller, model, unseen)
-    comparisons = _compare(teller, model, unseen, recordings, vectors)
-    portraits = _portray(teller, model, unseen, recordings)
+    report, recordings = _judge(teller, model, unseen, out)
+    comparisons = _compare(teller, model, recordings)
+    portraits = _portray(teller, model, recordings)
     trained = checkpoint.load(out / "run").model()
     story = Story(
         synthetic=speech is None,
@@ -112,40 +113,79 @@ def _train(teller: Teller, table: pa.Table, out: Path) -> Model:
     return model
 
 
-def _evaluate(teller: Teller, model: Model, unseen: pa.Table, out: Path) -> Report:
+def _judge(
+    teller: Teller, model: Model, unseen: pa.Table, out: Path
+) -> tuple[Report, list[Recording]]:
     with teller.step("Judging it on the voices that it has not heard") as step:
         report = evaluate(model, unseen)
         report.write(out / "evaluation")
+        recordings = _listen(model, unseen)
         judged = report.verification[0]
-        step.outcome = "No pairs of one voice and of two: nothing to judge."
-        if judged.eer is not None:
+        if judged.eer is None:
+            step.outcome = "There are no pairs of one voice and of two to judge it by."
+        else:
             step.outcome = (
-                f"Equal error rate {judged.eer.value:.1%} over {judged.targets:,} pairs of one voice"
+                f"Equal error rate {judged.eer.value:.1%}, over {judged.targets:,} pairs of one voice"
                 f" and {judged.nontargets:,} of two."
             )
-    return report
+    return report, recordings
 
 
-def _listen(
-    teller: Teller, model: Model, unseen: pa.Table
-) -> tuple[list[Recording], npt.NDArray[np.float32]]:
-    """The unseen recordings that can be embedded, and their vectors ``(recordings, dim)``."""
-    with teller.step("Drawing a map of the unseen voices") as step:
-        rows = unseen.to_pylist()
-        embedded = model.embed_many(material.segment(row) for row in rows)
-        failed = [result for result in embedded if isinstance(result, Exception)]
-        if failed:
-            raise failed[0]
-        vectors = np.stack([each.vector for each in embedded])
-        tasks = [head.task for head in model.description.heads]
-        recordings = [
-            Recording(
-                voice=row["speaker"],
-                place=place,
-                clip=material.clip(row),
-                labels={task: row[task] for task in tasks if row.get(task)},
-            )
-            for row, place in zip(rows, places(vectors), strict=True)
-        ]
-        step.outcome = f"{len(recordings)} recordings placed by what their embeddings have in common."
-    return recordings, vectors
+def _listen(model: Model, unseen: pa.Table) -> list[Recording]:
+    """The unseen recordings, but for those that give no vector: the report counts them."""
+    rows = unseen.to_pylist()
+    sources = [Segment(Path(row["path"]), row["start_s"], row["duration_s"]) for row in rows]
+    tasks = [head.task for head in model.description.heads]
+    return [
+        Recording(
+            voice=row["speaker"],
+            source=source,
+            embedding=embedding,
+            labels={task: row[task] for task in tasks if row.get(task)},
+        )
+        for row, source, embedding in zip(rows, sources, model.embed_many(sources), strict=True)
+        if isinstance(embedding, Embedding)
+    ]
+
+
+def _compare(teller: Teller, model: Model, recordings: Sequence[Recording]) -> list[Comparison]:
+    """A pair of one voice and a pair of two, chosen before any score is known.
+
+    The first voice that was recorded twice: its first recording against its last, and against the
+    first of the next voice, of the same gender if there is one.
+    """
+    with teller.step("Verifying two pairs") as step:
+        count = Counter(recording.voice for recording in recordings)
+        first = next(each for each in recordings if count[each.voice] > 1)
+        last = [each for each in recordings if each.voice == first.voice][-1]
+        others = [each for each in recordings if each.voice != first.voice]
+        gender = first.labels.get("gender")
+        other = next((each for each in others if each.labels.get("gender") == gender), others[0])
+        comparisons = [_comparison(model, first, last), _comparison(model, first, other)]
+        step.outcome = " ".join(f"{each.sentence()} {each.check()}" for each in comparisons)
+    return comparisons
+
+
+def _comparison(model: Model, left: Recording, right: Recording) -> Comparison:
+    if model.description.calibration is None:
+        score = cosine(left.embedding.vector, right.embedding.vector)
+        return Comparison(left, right, score, verdict=None)
+    verdict = model.verify(left.source, right.source)
+    return Comparison(left, right, verdict.score, verdict)
+
+
+def _portray(teller: Teller, model: Model, recordings: Sequence[Recording]) -> list[Portrait]:
+    """The first recording of each gender, or of the first two voices where it is not known."""
+    with teller.step("Asking what can be heard in a voice") as step:
+        by_gender = {each.labels.get("gender", ""): each for each in reversed(recordings)}
+        by_voice = {each.voice: each for each in reversed(recordings)}
+        chosen = by_gender if len(by_gender) > 1 else by_voice
+        chosen = sorted(chosen.values(), key=recordings.index)[:2]
+        portraits = [Portrait(each, model.attributes(each.source)) for each in chosen]
+        step.outcome = " ".join(_described(portrait) for portrait in portraits)
+    return portraits
+
+
+def _described(portrait: Portrait) -> str:
+    answers = ", ".join(f"{task} {answer.value}" for task, answer in portrait.answers.items())
+    return f"Voice {portrait.recording.voice}: {answers or 'there was nothing to learn it from'}."

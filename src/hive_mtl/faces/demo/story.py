@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from hive_mtl.audio import Segment
 from hive_mtl.description import ModelDescription
 from hive_mtl.evaluate import Report
 from hive_mtl.use.attributes import Answer
+from hive_mtl.use.embedding import Embedding
+from hive_mtl.use.verify import Verdict
 
 
 @dataclass
@@ -50,29 +53,28 @@ class Recording:
 
     Attributes:
         voice: the name of the speaker.
-        place: ``(x, y)`` on the map.
-        clip: its beginning, as MP3.
-        labels: what is known of the voice, by task.
+        source: where it is.
+        embedding: what the model makes of it.
+        labels: what is known of the voice, by task of the model.
     """
 
     voice: str
-    place: tuple[float, float]
-    clip: bytes
+    source: Segment
+    embedding: Embedding
     labels: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two recordings and what the model says of them.
+    """Two recordings and how alike the model finds them.
 
-    ``probability`` and ``threshold`` are None where the voices were too few to calibrate by.
+    The verdict is None where the voices were too few to calibrate the model by.
     """
 
     left: Recording
     right: Recording
     score: float
-    probability: float | None
-    threshold: float | None
+    verdict: Verdict | None
 
     @property
     def same(self) -> bool:
@@ -80,24 +82,24 @@ class Comparison:
         return self.left.voice == self.right.voice
 
     @property
-    def says_same(self) -> bool | None:
-        """The verdict; None without a threshold."""
-        return None if self.threshold is None else self.score >= self.threshold
+    def correct(self) -> bool | None:
+        """Whether the verdict is right; None without one."""
+        return None if self.verdict is None else self.verdict.same == self.same
 
     def sentence(self) -> str:
         """The verdict in words."""
-        if self.probability is None:
-            return f"The score is {self.score:.2f}; too few voices for a threshold."
-        verdict = "Accepted" if self.says_same else "Not accepted"
-        return f"{verdict} as the same voice: the probability is {percent(self.probability)}."
+        if self.verdict is None:
+            return f"The score is {self.score:.2f}; the voices are too few for a threshold."
+        word = "Accepted" if self.verdict.same else "Not accepted"
+        chance = percent(self.verdict.probability)
+        return f"{word} as the same voice: the probability is {chance}."
 
     def check(self) -> str:
         """Whether the verdict is right, in words."""
         truth = "one voice" if self.same else "two voices"
-        if self.says_same is None:
+        if self.correct is None:
             return f"In truth, {truth} spoke."
-        verdict = "Right" if self.says_same == self.same else "Wrong"
-        return f"{verdict}: {truth} spoke."
+        return f"{'Right' if self.correct else 'Wrong'}: {truth} spoke."
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,7 @@ def parse_config(settings: TrunkConfig | dict[str, Any] | str) -> TrunkConfig:
 
 def make(config: TrunkConfig, mels: int) -> nn.Module:
     """The trunk of a config, reading features of ``mels`` bands."""
-    trunk: nn.Module = registry.member(sys.modules[__name__], config.name, "trunk").Trunk(config, mels)
+    trunk: nn.Module = registry.member(sys.modules[__name__], config.name, "trunk").Trunk(
+        config, mels
+    )
     return trunk

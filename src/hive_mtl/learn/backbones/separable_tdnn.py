@@ -39,7 +39,9 @@ class Trunk(nn.Module):
     def __init__(self, config: Config, mels: int) -> None:
         super().__init__()
         width = config.channels
-        self.stem = _Normed(nn.Conv2d(mels, width, (1, 5), stride=(1, 2), padding=(0, 2), bias=False))
+        self.stem = _Normed(
+            nn.Conv2d(mels, width, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
+        )
         self.blocks = nn.ModuleList(
             Block(width, kernel, config.repeats, config.squeeze) for kernel in config.kernels
         )
@@ -50,7 +52,7 @@ class Trunk(nn.Module):
             nn.Linear(2 * config.pooled_channels, config.embedding_dim, bias=False),
             nn.BatchNorm1d(config.embedding_dim),
         )
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
         """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""

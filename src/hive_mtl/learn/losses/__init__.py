@@ -12,7 +12,7 @@ from hive_mtl.learn.losses._base import LossConfig, TaskLoss
 
 
 def parse_config(settings: LossConfig | dict[str, Any] | str) -> LossConfig:
-    """A loss as a recipe writes it, ``"softmax"`` or ``{name = "aam", margin = 0.3}`` -> its config."""
+    """A loss as a recipe writes it, a name or a table with a name, as its config."""
     config: LossConfig = registry.parse_config(sys.modules[__name__], settings, "loss")
     return config
 

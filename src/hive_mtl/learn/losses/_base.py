@@ -1,4 +1,4 @@
-"""What all losses share: who they read, which head they want, and that absent labels cost nothing."""
+"""What all losses share: what they read, which head they want; absent labels cost nothing."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal

@@ -79,4 +79,4 @@ class Centres(nn.Module):
             cosines = functional.linear(
                 functional.normalize(embedding.float()), functional.normalize(self.weight.float())
             )
-            return cosines.unflatten(1, (-1, self.sub_centres)).amax(dim=2)
+            return cosines.view(len(cosines), -1, self.sub_centres).amax(dim=2)

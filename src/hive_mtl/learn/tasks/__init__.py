@@ -34,6 +34,7 @@ def get_task(name: str, columns: list[str] | None = None) -> Task:
     if columns is not None and name not in columns:
         choices = sorted({*known_tasks(), *columns})
         raise ConfigError(
-            f"unknown task '{name}', and the data has no such column{registry.suggestion(name, choices)}"
+            f"unknown task '{name}', and the data has no such column"
+            f"{registry.suggestion(name, choices)}"
         )
     return ClassTask(name)

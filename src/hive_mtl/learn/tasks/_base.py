@@ -53,7 +53,9 @@ class Task(ABC):
         """A cell of the table -> its label; None where it says nothing."""
 
     @abstractmethod
-    def fit(self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig) -> None:
+    def fit(
+        self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
+    ) -> None:
         """Settles the outputs of the head from the training labels (None: not labelled)."""
 
     @abstractmethod
@@ -117,7 +119,9 @@ class ClassTask(Task):
         """Any text is a class of its own."""
         return cell
 
-    def fit(self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig) -> None:
+    def fit(
+        self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
+    ) -> None:
         """Keeps the classes that at least ``config.min_speakers`` voices have.
 
         Raises:
@@ -129,7 +133,9 @@ class ClassTask(Task):
             if label is not None:
                 voices[str(label)].add(speaker)
                 examples[str(label)] += 1
-        classes = sorted(c for c, of_class in voices.items() if len(of_class) >= config.min_speakers)
+        classes = sorted(
+            c for c, of_class in voices.items() if len(of_class) >= config.min_speakers
+        )
         if len(classes) < 2:
             raise DataError(
                 f"task '{self.name}': {len(classes)} class(es) with at least {config.min_speakers} "

@@ -30,13 +30,15 @@ class TASK(Task):
         """'34' -> (34, 35), '20-29' and 'twenties' -> (20, 30)."""
         return parse_age(cell)
 
-    def fit(self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig) -> None:
+    def fit(
+        self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
+    ) -> None:
         """The thresholds are fixed; only the counts come from the data."""
         groups = self.groups(labels)
         self._counts = np.bincount(groups[groups != ABSENT], minlength=self.outputs + 1).tolist()
 
     def encode(self, labels: Sequence[Label | None]) -> npt.NDArray[Any]:
-        """``(utterances, thresholds)`` float32: 1 older, 0 not older, NaN not decided by the label."""
+        """``(utterances, thresholds)`` float32: 1 older, 0 not, NaN where the label leaves it open."""
         span = _spans(labels)
         thresholds = np.array(THRESHOLDS)
         targets = np.full((len(labels), len(thresholds)), np.nan, dtype=np.float32)

@@ -34,7 +34,9 @@ class TASK(ClassTask):
     def __init__(self) -> None:
         super().__init__("speaker")
 
-    def fit(self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig) -> None:
+    def fit(
+        self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
+    ) -> None:
         """Every voice with enough recordings is a class."""
         config = SpeakerConfig.model_validate(config.model_dump())
         counts = Counter(str(label) for label in labels if label is not None)
