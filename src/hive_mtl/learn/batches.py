@@ -205,7 +205,7 @@ class Batches(Dataset[Batch]):
         )
 
     def _crop(self, row: int, size: int, speed: float, rng: np.random.Generator) -> Wave:
-        """A random stretch of an utterance, at most ``size`` long, played at ``speed`` and changed."""
+        """A random stretch of an utterance, at most ``size`` long, at ``speed``, augmented."""
         wanted = round(size * speed)
         spare = max(int(self._prepared.samples[row]) - wanted, 0)
         wave = to_float(self._prepared.read(row, int(rng.integers(spare + 1)), wanted))

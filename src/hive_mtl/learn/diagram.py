@@ -21,15 +21,15 @@ from hive_mtl.description import HeadDescription, ModelDescription
 EXAMPLE_S = 3.0
 _MOST_LAYERS = 9  # side by side; beyond, neighbours that are alike are drawn as one
 
-_HEIGHT = 380
-_MIDDLE = 190.0  # the line that everything hangs on
+_HEIGHT = 360
+_MIDDLE = 178.0  # the line that everything hangs on
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _STYLE = """
-.hive-diagram { font-family: %s; font-size: 13px; }
+.hive-diagram { font-family: %s; font-size: 14px; }
 .hive-diagram text { fill: var(--ink, #1f1c17); text-anchor: middle; }
-.hive-diagram .title { font-weight: 650; font-size: 14px; }
-.hive-diagram .small { fill: var(--muted, #6b6459); font-size: 12px; }
+.hive-diagram .title { font-weight: 650; font-size: 15px; }
+.hive-diagram .small { fill: var(--muted, #6b6459); font-size: 13px; }
 .hive-diagram .panel { fill: var(--surface, #fff); stroke: var(--line, #ddd6c9); }
 .hive-diagram .layer { fill: var(--accent, #a84b00); }
 .hive-diagram .wire { fill: none; stroke: var(--muted, #6b6459); stroke-width: 1.5; }
@@ -76,9 +76,9 @@ def draw(description: ModelDescription, layers: Sequence[Layer] = ()) -> str:
     if len(layers) > _MOST_LAYERS:
         layers = _merged(layers)
     panel_left = 330.0
-    panel_width = max(200.0, 24.0 + 76.0 * len(layers))
-    embedding_left = panel_left + panel_width + 46
-    heads_left = embedding_left + 174
+    panel_width = max(200.0, 24.0 + 78.0 * len(layers))
+    embedding_left = panel_left + panel_width + 40
+    heads_left = embedding_left + 160
     width = heads_left + 230
     parts = [
         _speech(20),
@@ -163,18 +163,18 @@ def _shared(
     middle = left + width / 2
     size = f"{description.trunk}, {_count(description.parameters)} parameters"
     parts = [
-        _box("panel", (left, 28, width, _HEIGHT - 56), 14),
-        _text(middle, 58, "shared layers", "title"),
-        _text(middle, 78, size, "small"),
+        _box("panel", (left, 18, width, _HEIGHT - 36), 14),
+        _text(middle, 46, "shared layers", "title"),
+        _text(middle, 66, size, "small"),
     ]
     if layers:
         ends = f"M{left + 20} {_MIDDLE} H{left + width - 20}"
         note = f"channels {_TIMES} frames for {EXAMPLE_S:g} s of speech, and weights"
         parts.append(f'<path class="wire" d="{ends}"/>')
-        parts.append(_text(middle, _HEIGHT - 37, note, "small"))
+        parts.append(_text(middle, _HEIGHT - 32, note, "small"))
     widest = max((layer.shape[0] for layer in layers), default=1)
     for index, layer in enumerate(layers):
-        parts.append(_layer(layer, left + 12 + 76 * (index + 0.5), widest))
+        parts.append(_layer(layer, left + 12 + 78 * (index + 0.5), widest))
     return "".join(parts)
 
 
@@ -194,11 +194,11 @@ def _layer(layer: Layer, middle: float, widest: int) -> str:
 def _embedding(description: ModelDescription, left: float) -> str:
     middle = left + 58
     parts = [
-        _box("panel", (left, 62, 116, 256), 14),
-        _text(middle, 84, "unified", "title"),
-        _text(middle, 100, "embedding", "title"),
-        _text(middle, 290, f"{description.embedding_dim} numbers"),
-        _text(middle, 307, "unit length", "small"),
+        _box("panel", (left, 46, 116, 268), 14),
+        _text(middle, 70, "unified", "title"),
+        _text(middle, 87, "embedding", "title"),
+        _text(middle, 282, f"{description.embedding_dim} numbers"),
+        _text(middle, 300, "unit length", "small"),
     ]
     for row in range(20):
         strength = 0.2 + 0.8 * ((row * 7 + row * row * 3) % 17) / 17
@@ -212,7 +212,7 @@ def _heads(description: ModelDescription, start: float, left: float) -> str:
     rows = [(head.task, _answers(head), "") for head in description.heads]
     if voices:
         rows.insert(0, ("speaker", f"{voices:,} voices, only in training", " later"))
-    gap = min(74.0, (_HEIGHT - 56) / max(1, len(rows)))
+    gap = min(74.0, (_HEIGHT - 36) / max(1, len(rows)))
     parts = []
     for index, (task, answers, later) in enumerate(rows):
         middle = _MIDDLE + gap * (index - (len(rows) - 1) / 2)
@@ -250,7 +250,7 @@ def _box(
 
 
 def _caption(middle: float, name: str, detail: str) -> str:
-    return _text(middle, 258, name, "title") + _text(middle, 276, detail, "small")
+    return _text(middle, 246, name, "title") + _text(middle, 265, detail, "small")
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.console import Console
+from rich.progress import Progress
 
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.description import DataSummary
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
+from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.batches import task_labels, voice_names
 from hive_mtl.learn.config import DataConfig, Recipe
-from hive_mtl.learn.prepare import Prepared, prepare
+from hive_mtl.learn.prepare import Prepared, prepare, prepare_noises
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import (
     label_columns,
@@ -30,13 +33,20 @@ class Materials:
         training: the training utterances.
         validation: utterances of the voices that are held out; None where no voice is.
         tasks: fitted to the training utterances.
+        augment: the recipe's, with its noises in the cache.
         summary: what each corpus contributed to training.
     """
 
     training: Prepared
     validation: Prepared | None
     tasks: list[Task]
+    augment: AugmentConfig
     summary: tuple[DataSummary, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """'path: problem' of each recording that is left out."""
+        return self.training.failures + (self.validation.failures if self.validation else ())
 
 
 def gather(
@@ -48,7 +58,7 @@ def gather(
         recipe: names the tasks and the corpora to leave out.
         data: corpora (see :func:`hive_mtl.learn.corpora.read`).
         fitted: tasks that stay as they are.
-        say: told what was prepared, and each recording that failed.
+        say: told what was prepared.
 
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
@@ -67,7 +77,11 @@ def gather(
     columns = [*label_columns(table), "speaker"]
     new = [get_task(name, columns) for name in recipe.tasks if name not in kept]
     _fit(new, training, recipe)
-    return Materials(training, validation, [*fitted, *new], summary(training.table))
+    augment = recipe.augment
+    if augment.noises is not None:
+        noises = prepare_noises(augment.noises, recipe.data.cache)
+        augment = augment.model_copy(update={"noises": noises})
+    return Materials(training, validation, [*fitted, *new], augment, summary(training.table))
 
 
 def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
@@ -81,13 +95,18 @@ def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
 def _prepared(
     table: pa.Table, part: str, config: DataConfig, say: Callable[[str], None]
 ) -> Prepared:
-    prepared = prepare(table, config.cache, max_failures=config.max_failures)
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        bar = shown.add_task(f"preparing {part}", total=len(table))
+        prepared = prepare(
+            table,
+            config.cache,
+            max_failures=config.max_failures,
+            progress=lambda done: shown.advance(bar, done),
+        )
     hours = prepared.samples.sum() / SAMPLE_RATE / 3600
     say(f"{part}: {len(prepared)} utterances, {hours:.2f} hours without the silence around them")
     if prepared.failures:
-        say(f"{part}: {len(prepared.failures)} recordings failed and are left out:")
-        for failure in prepared.failures:
-            say(f"  {failure}")
+        say(f"{part}: {len(prepared.failures)} recordings failed and are left out")
     return prepared
 
 

@@ -22,6 +22,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import soundfile
 
 from hive_mtl import audio
 from hive_mtl.atomic import atomic_write
@@ -70,6 +71,33 @@ class Prepared:
         return to_float(self.read(row))
 
 
+def default_cache() -> Path:
+    """The user's cache folder, as the operating system names it."""
+    return platformdirs.user_cache_path("hive-mtl") / "prepared"
+
+
+def prepare_noises(folder: Path, cache: Path | None = None) -> Path:
+    """A folder with the recordings of ``folder`` as WAV, of which a part is read in no time.
+
+    Raises:
+        DataError: ``folder`` is no folder, or holds no recording.
+    """
+    recordings = audio.find_recordings(folder)
+    if not recordings:
+        raise DataError(f"{folder}: holds no recordings to use as noise: check augment.noises")
+    table = pa.table({"path": [str(path) for path in recordings]})
+    missing = pa.nulls(len(table), pa.float64())
+    key = _key(table.append_column("start_s", missing).append_column("duration_s", missing))
+    prepared = (cache or default_cache()) / f"{key}-noises"
+    if not prepared.is_dir():
+        with atomic_write(prepared) as temporary:
+            temporary.mkdir()
+            for number, path in enumerate(recordings):
+                name = temporary / f"{number:04d}.wav"
+                soundfile.write(name, audio.load(path), audio.SAMPLE_RATE, subtype="PCM_16")
+    return prepared
+
+
 def to_float(samples: Int16) -> audio.Wave:
     """16-bit samples -> float32 in [-1, 1]."""
     return samples.astype(np.float32) / np.float32(32768.0)
@@ -94,8 +122,7 @@ def prepare(
     Raises:
         DataError: nothing could be decoded, or more than ``max_failures`` failed.
     """
-    cache = cache or platformdirs.user_cache_path("hive-mtl") / "prepared"
-    folder = cache / _key(table)
+    folder = (cache or default_cache()) / _key(table)
     for number, start in enumerate(range(0, len(table), SHARD_UTTERANCES)):
         rows = table.slice(start, SHARD_UTTERANCES)
         if not (folder / f"{number:06d}.parquet").is_file():

@@ -47,7 +47,7 @@ def parse_config(package: ModuleType, settings: BaseModel | dict[str, Any] | str
     if isinstance(settings, BaseModel):
         return settings
     settings = {"name": settings} if isinstance(settings, str) else settings
-    if "name" not in settings:
+    if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
         raise ConfigError(f"a {kind} needs a name{suggestion('', names(package))}")
     return member(package, settings["name"], kind).Config.model_validate(settings)
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ from hive_mtl.learn.validate import Validation, validate
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
+@dataclass(frozen=True)
+class TrainedRun:
+    """What :func:`train` leaves behind.
+
+    Attributes:
+        folder: checkpoints, ``model.onnx``, ``model.json``, ``log.jsonl`` and TensorBoard's files.
+        failures: 'path: problem' of each recording that could not be used.
+    """
+
+    folder: Path
+    failures: tuple[str, ...]
+
+
 def train(
     recipe: Recipe,
     data: Sequence[str],
@@ -33,19 +47,16 @@ def train(
     resume: bool = False,
     start_from: Path | None = None,
     freeze: bool = False,
-) -> Path:
+) -> TrainedRun:
     """Runs a recipe to its end and exports the best model as ONNX.
 
     Args:
         recipe: what to train.
         data: corpora (see :func:`hive_mtl.learn.corpora.read`); their union is learnt from.
-        out: the folder of the run: checkpoints, ``model.onnx``, ``model.json``, log, TensorBoard.
+        out: the folder of the run.
         resume: go on from the last checkpoint of ``out``; begins anew where there is none.
         start_from: a checkpoint whose weights to start from; its trunk replaces the recipe's.
         freeze: keep trunk and heads of ``start_from`` as they are; only new heads learn.
-
-    Returns:
-        ``out``.
 
     Raises:
         HiveError: the data, the recipe or a checkpoint is not as it should be.
@@ -83,7 +94,7 @@ class _Run:
         self.best = math.inf
         self.start = 0
 
-    def run(self) -> Path:
+    def run(self) -> TrainedRun:
         """The story of a run."""
         self.fabric.launch()
         self.out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +112,7 @@ class _Run:
         if self.fabric.global_rank == 0:
             export_onnx(checkpoints.load(self.out / BEST), self.out / "model.onnx")
         self.fabric.barrier()
-        return self.out
+        return TrainedRun(self.out, self.materials.failures)
 
     def _materials(self) -> Materials:
         """Prepares the data; the first process does the work, the others then find it done."""
@@ -137,7 +148,7 @@ class _Run:
             self.materials.training,
             new,
             recipe.batches,
-            recipe.augment,
+            self.materials.augment,
             recipe.mels,
             self.config.seed,
         )

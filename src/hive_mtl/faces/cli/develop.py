@@ -110,8 +110,10 @@ def train(
         start_from=options.start_from,
         freeze=options.freeze,
     )
-    print(f"{run}: trained; hive-mtl evaluate {run} --data DATA measures it")
-    return 0
+    print(f"{run.folder}: trained; hive-mtl evaluate {run.folder} --data DATA measures it")
+    for failure in run.failures:
+        complain(failure)
+    return 2 if run.failures else 0
 
 
 def evaluate(

@@ -64,9 +64,10 @@ def embed(
     paths = list(dict.fromkeys(_paths(sources, list_file)))
     model = options.load()
     model_id = model.description.model_id
-    failed: dict[str, str] = {}
+    failed = {path: "its name is not UTF-8: rename it" for path in paths if not _is_text(path)}
+    named = [path for path in paths if path not in failed]
     try:
-        written = write_vectors(out, model_id, _embeddings(model, paths, failed, max_failures))
+        written = write_vectors(out, model_id, _embeddings(model, named, failed, max_failures))
     finally:
         for path, reason in failed.items():
             complain(f"{path}: {reason}")
@@ -175,6 +176,15 @@ def _listed(list_file: Path) -> list[str]:
             f"{list_file}: cannot be read ({error.strerror}): give a file with one path a line"
         ) from error
     return [line for line in text.splitlines() if line.strip()]
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file of embeddings can have ``path`` as a key."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _embeddings(

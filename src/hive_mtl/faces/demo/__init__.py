@@ -4,6 +4,12 @@ It prepares speech, trains a small model, judges it on voices that it has not he
 pairs, asks the task heads, and writes one page that shows all of it.
 """
 
-from hive_mtl.faces.demo.pipeline import run
+from pathlib import Path
 
-__all__ = ["run"]
+
+def run(speech: Path | None, out: Path) -> Path:
+    """Runs the demonstration; see :func:`hive_mtl.faces.demo.pipeline.run`."""
+    # Here, because the process that renders speech imports this package and needs no torch.
+    from hive_mtl.faces.demo import pipeline
+
+    return pipeline.run(speech, out)

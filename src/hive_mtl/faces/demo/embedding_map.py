@@ -1,4 +1,4 @@
-"""The map of embeddings: recordings that sound alike lie together; colour is voice, shape gender."""
+"""The map of embeddings: what sounds alike lies together; colour is voice, shape gender."""
 
 from collections.abc import Sequence
 from html import escape
@@ -55,7 +55,9 @@ def _fitted(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     low, high = places.min(axis=0), places.max(axis=0)
     room = np.array([_WIDTH, _HEIGHT]) - 2 * _MARGIN
     scale = room / np.maximum(high - low, 1e-9)
-    return np.array([_WIDTH, _HEIGHT]) / 2 + (places - (low + high) / 2) * scale
+    middle = np.array([_WIDTH, _HEIGHT]) / 2
+    fitted: npt.NDArray[np.float64] = middle + (places - (low + high) / 2) * scale
+    return fitted
 
 
 def _shape(gender: str | None) -> str:

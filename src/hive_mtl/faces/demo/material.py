@@ -1,4 +1,4 @@
-"""What the demonstration works on: a table of utterances with voices kept aside, and clips of them."""
+"""What the demonstration works on: utterances, some voices of which are kept aside."""
 
 import hashlib
 import io
@@ -41,8 +41,8 @@ def read_own(speech: Path) -> pa.Table:
     voices = [voice for voice, count in counts.items() if count > 1 and voice[1] is not None]
     if len(voices) < FEWEST_VOICES:
         raise DataError(
-            f"{speech}: {len(voices)} voices with two recordings or more: the demonstration trains on"
-            f" some and tests on others, so give at least {FEWEST_VOICES}"
+            f"{speech}: {len(voices)} voices with two recordings or more: the demonstration trains"
+            f" on some and tests on others, so give at least {FEWEST_VOICES}"
         )
     if UNSEEN in table["split"].unique().to_pylist():
         return table

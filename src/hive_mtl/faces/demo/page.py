@@ -12,6 +12,7 @@ from typing import Any
 from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import MissingExtraError
 from hive_mtl.evaluate.bootstrap import Estimate
+from hive_mtl.evaluate.verification import Verification
 from hive_mtl.faces.demo import charts, material
 from hive_mtl.faces.demo.embedding_map import draw_map
 from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, duration
@@ -45,7 +46,6 @@ def render(story: Story) -> str:
     calibration = story.description.calibration
     threshold = calibration.thresholds["0.01"] if calibration else None
     clips = [_sound(recording) for recording in story.recordings]
-    drawn = judged.curve is not None and judged.eer is not None
     return environment.from_string(source).render(
         story=story,
         figures=list(_figures(story)),
@@ -54,12 +54,19 @@ def render(story: Story) -> str:
         threshold=threshold,
         diagram=Markup(story.architecture),
         map=Markup(draw_map(story.recordings)),
-        det=Markup(charts.det_curve(judged.curve, judged.eer.value)) if drawn else "",
-        histogram=Markup(charts.score_histogram(judged.curve, threshold)) if drawn else "",
+        charts=[Markup(chart) for chart in _charts(judged, threshold)],
         comparisons=[_comparison(each) for each in story.comparisons],
         portraits=[_portrait(each) for each in story.portraits],
         clips=Markup(json.dumps(clips)),
     )
+
+
+def _charts(judged: Verification, threshold: float | None) -> tuple[str, ...]:
+    """The DET curve and the scores, where there were trials."""
+    if judged.curve is None or judged.eer is None:
+        return ()
+    det = charts.det_curve(judged.curve, judged.eer.value)
+    return det, charts.score_histogram(judged.curve, threshold)
 
 
 def _figures(story: Story) -> Iterator[dict[str, str]]:

@@ -47,8 +47,12 @@ def run(speech: Path | None, out: Path) -> Path:
     unseen = material.unseen(table)
     model = _train(teller, table, out)
     report, recordings = _judge(teller, model, unseen, out)
-    comparisons = _compare(teller, model, recordings)
-    portraits = _portray(teller, model, recordings)
+    with teller.step("Verifying two pairs") as step:
+        comparisons = compare(model, recordings)
+        step.outcome = " ".join(f"{each.sentence()} {each.check()}" for each in comparisons)
+    with teller.step("Asking what can be heard in a voice") as step:
+        portraits = portray(model, recordings)
+        step.outcome = " ".join(_described(portrait) for portrait in portraits)
     trained = checkpoint.load(out / "run").model()
     story = Story(
         synthetic=speech is None,
@@ -68,7 +72,7 @@ def run(speech: Path | None, out: Path) -> Path:
 
 def _synthetic(teller: Teller, folder: Path) -> pa.Table:
     with teller.step("Rendering synthetic voices with espeak-ng") as step:
-        teller.console.print("   They are made up: every figure below is a check of the pipeline only.")
+        teller.say("They are made up: every figure below is a check of the pipeline only.")
         synthetic.render(folder, KNOWN_VOICES, UNSEEN_VOICES)
         table = corpora.read(folder)
         made_up = pa.array(["synthetic"] * len(table), pa.string())
@@ -85,14 +89,18 @@ def _own(teller: Teller, speech: Path) -> pa.Table:
 
 
 def _told(table: pa.Table) -> str:
-    hours = np.nansum(table["duration_s"].to_numpy()) / 3600
-    length = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
-    voices = len(table["speaker"].drop_null().unique())
+    minutes = np.nansum(table["duration_s"].to_numpy()) / 60
+    length = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
     aside = len(material.unseen(table)["speaker"].unique())
     return (
-        f"{len(table)} recordings of {voices} voices, {length}. {aside} of the voices are kept aside:"
-        " training never hears them."
+        f"{_counted(table)}, {length}. {aside} of the voices are kept aside: training never hears"
+        " them."
     )
+
+
+def _counted(table: pa.Table) -> str:
+    voices = len(table["speaker"].drop_null().unique())
+    return f"{len(table):,} recordings of {voices:,} voices"
 
 
 def _train(teller: Teller, table: pa.Table, out: Path) -> Model:
@@ -103,12 +111,11 @@ def _train(teller: Teller, table: pa.Table, out: Path) -> Model:
             shutil.rmtree(out / "run")
         with atomic_write(out / "utterances.parquet") as path:
             pq.write_table(table, path)
-        model = load(train(recipe, [str(out / "utterances.parquet")], out / "run"))
+        model = load(train(recipe, [str(out / "utterances.parquet")], out / "run").folder)
         described = model.description
-        learnt = training_utterances(table)
         step.outcome = (
-            f"{described.model_id}: {described.parameters:,} parameters, {recipe.trainer.steps} steps"
-            f" over {len(learnt)} recordings of {len(learnt['speaker'].unique())} voices."
+            f"{described.model_id}: {described.parameters:,} parameters, {recipe.trainer.steps}"
+            f" steps over {_counted(training_utterances(table))}."
         )
     return model
 
@@ -119,19 +126,19 @@ def _judge(
     with teller.step("Judging it on the voices that it has not heard") as step:
         report = evaluate(model, unseen)
         report.write(out / "evaluation")
-        recordings = _listen(model, unseen)
+        recordings = listen(model, unseen)
         judged = report.verification[0]
         if judged.eer is None:
             step.outcome = "There are no pairs of one voice and of two to judge it by."
         else:
             step.outcome = (
-                f"Equal error rate {judged.eer.value:.1%}, over {judged.targets:,} pairs of one voice"
-                f" and {judged.nontargets:,} of two."
+                f"Equal error rate {judged.eer.value:.1%}, over {judged.targets:,} pairs of one"
+                f" voice and {judged.nontargets:,} of two."
             )
     return report, recordings
 
 
-def _listen(model: Model, unseen: pa.Table) -> list[Recording]:
+def listen(model: Model, unseen: pa.Table) -> list[Recording]:
     """The unseen recordings, but for those that give no vector: the report counts them."""
     rows = unseen.to_pylist()
     sources = [Segment(Path(row["path"]), row["start_s"], row["duration_s"]) for row in rows]
@@ -148,22 +155,19 @@ def _listen(model: Model, unseen: pa.Table) -> list[Recording]:
     ]
 
 
-def _compare(teller: Teller, model: Model, recordings: Sequence[Recording]) -> list[Comparison]:
+def compare(model: Model, recordings: Sequence[Recording]) -> list[Comparison]:
     """A pair of one voice and a pair of two, chosen before any score is known.
 
     The first voice that was recorded twice: its first recording against its last, and against the
     first of the next voice, of the same gender if there is one.
     """
-    with teller.step("Verifying two pairs") as step:
-        count = Counter(recording.voice for recording in recordings)
-        first = next(each for each in recordings if count[each.voice] > 1)
-        last = [each for each in recordings if each.voice == first.voice][-1]
-        others = [each for each in recordings if each.voice != first.voice]
-        gender = first.labels.get("gender")
-        other = next((each for each in others if each.labels.get("gender") == gender), others[0])
-        comparisons = [_comparison(model, first, last), _comparison(model, first, other)]
-        step.outcome = " ".join(f"{each.sentence()} {each.check()}" for each in comparisons)
-    return comparisons
+    count = Counter(recording.voice for recording in recordings)
+    first = next(each for each in recordings if count[each.voice] > 1)
+    last = [each for each in recordings if each.voice == first.voice][-1]
+    others = [each for each in recordings if each.voice != first.voice]
+    gender = first.labels.get("gender")
+    other = next((each for each in others if each.labels.get("gender") == gender), others[0])
+    return [_comparison(model, first, last), _comparison(model, first, other)]
 
 
 def _comparison(model: Model, left: Recording, right: Recording) -> Comparison:
@@ -174,16 +178,13 @@ def _comparison(model: Model, left: Recording, right: Recording) -> Comparison:
     return Comparison(left, right, verdict.score, verdict)
 
 
-def _portray(teller: Teller, model: Model, recordings: Sequence[Recording]) -> list[Portrait]:
+def portray(model: Model, recordings: Sequence[Recording]) -> list[Portrait]:
     """The first recording of each gender, or of the first two voices where it is not known."""
-    with teller.step("Asking what can be heard in a voice") as step:
-        by_gender = {each.labels.get("gender", ""): each for each in reversed(recordings)}
-        by_voice = {each.voice: each for each in reversed(recordings)}
-        chosen = by_gender if len(by_gender) > 1 else by_voice
-        chosen = sorted(chosen.values(), key=recordings.index)[:2]
-        portraits = [Portrait(each, model.attributes(each.source)) for each in chosen]
-        step.outcome = " ".join(_described(portrait) for portrait in portraits)
-    return portraits
+    by_gender = {each.labels.get("gender", ""): each for each in reversed(recordings)}
+    by_voice = {each.voice: each for each in reversed(recordings)}
+    chosen = by_gender if len(by_gender) > 1 else by_voice
+    first_two = sorted(chosen.values(), key=recordings.index)[:2]
+    return [Portrait(each, model.attributes(each.source)) for each in first_two]
 
 
 def _described(portrait: Portrait) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.padding import Padding
 
 from hive_mtl.audio import Segment
 from hive_mtl.description import ModelDescription
@@ -44,7 +45,11 @@ class Teller:
         yield step
         step.seconds = time.monotonic() - begun
         self.steps.append(step)
-        self.console.print(f"   {step.outcome} ({duration(step.seconds)})", highlight=False)
+        self.say(f"{step.outcome} ({duration(step.seconds)})")
+
+    def say(self, text: str) -> None:
+        """A few words under the title of a step."""
+        self.console.print(Padding(text, (0, 0, 0, 3)), highlight=False)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,9 @@ class Story:
 
 
 def duration(seconds: float) -> str:
-    """12.34 -> '12 s', 0.52 -> '0.5 s', 154 -> '2 min 34 s'."""
+    """0.52 -> '0.5 s', 12.34 -> '12 s', 154 -> '2 min 34 s'."""
+    if seconds < 0.1:
+        return "under 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

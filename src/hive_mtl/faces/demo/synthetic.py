@@ -155,7 +155,8 @@ def _record(
     signal_to_noise = rng.uniform(15, 35)
     heard += hiss * np.std(heard) / np.std(hiss) * 10 ** (-signal_to_noise / 20)
     level = 10 ** (rng.uniform(-15, -1) / 20)
-    return (heard * level / np.abs(heard).max()).astype(np.float32)
+    recorded: Wave = (heard * level / np.abs(heard).max()).astype(np.float32)
+    return recorded
 
 
 def _speakers_txt(cast: Sequence[Speaker], subsets: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ class TASK(Task):
         self._counts = np.bincount(groups[groups != ABSENT], minlength=self.outputs + 1).tolist()
 
     def encode(self, labels: Sequence[Label | None]) -> npt.NDArray[Any]:
-        """``(utterances, thresholds)`` float32: 1 older, 0 not, NaN where the label leaves it open."""
+        """``(utterances, thresholds)`` float32: 1 older, 0 not, NaN left open by the label."""
         span = _spans(labels)
         thresholds = np.array(THRESHOLDS)
         targets = np.full((len(labels), len(thresholds)), np.nan, dtype=np.float32)

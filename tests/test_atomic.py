@@ -1,0 +1,92 @@
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.errors import DataError
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_with_the_folders_above_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert contents(path.parent) == ["file.txt"]
+
+
+def test_a_file_replaces_the_older_one(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_an_error_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert contents(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_replaces_the_older_folder(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with atomic_write(path) as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "new.txt").write_text("new")
+    assert contents(path) == ["inner"]
+    assert contents(tmp_path) == ["run"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with (
+        pytest.raises(DataError, match=r"file/inner.*choose another place") as caught,
+        atomic_write(tmp_path / "file" / "inner"),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    script = (
+        "import signal, sys\n"
+        "from pathlib import Path\n"
+        "from hive_mtl.atomic import atomic_write\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "try:\n"
+        "    with atomic_write(Path(sys.argv[1])) as temporary:\n"
+        "        temporary.write_bytes(bytes(100_000))\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    limit = 10_000  # bytes a file may have: the process is refused more as on a full disk
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
+    )
+    assert done.stdout.startswith(f"DataError {path}: cannot be written")
+    assert done.stdout.count("\n") == 1
+    assert path.read_bytes() == b"old"
+    assert contents(tmp_path) == ["file.bin"]
