@@ -124,6 +124,7 @@ def hive_mtl(*words: str | Path) -> list[str]:
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A command in a process group of its own, which ends with the block; it writes to ``log``."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # through finally
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -135,9 +136,10 @@ def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
         process.wait()
 
 
-def fail(log: Path) -> SystemExit:
+def failure(process: subprocess.Popen[bytes], log: Path) -> SystemExit:
     """To raise where a command ended before it was done."""
-    return SystemExit(f"the measured command failed:\n{log.read_text(errors='replace')[-2000:]}")
+    said = log.read_text(errors="replace")[-2000:]
+    return SystemExit(f"the measured command ended with status {process.returncode}:\n{said}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ STOP_MB = 6000.0  # the machine may be shared: beyond this nothing more is to be
 STEPS = 30
 SIZES_H = (1.0, 10.0)  # smaller tables beside the one asked for, to see how memory grows
 MB_PER_HOUR = 3600 * 16_000 * 2 / 1e6  # of 16-bit samples
-SAMPLE_EVERY_S = 0.02
+SAMPLE_EVERY_S = 0.05
 PHASES = ("preparation", "training steps", "validation, saving and export")
 
 
@@ -59,7 +59,7 @@ def peaks_mb(data: Path, folder: Path, speech: Path) -> dict[str, float]:
                 return peaks
             time.sleep(SAMPLE_EVERY_S)
         if process.returncode:
-            raise measure.fail(log)
+            raise measure.failure(process, log)
     return peaks
 
 

@@ -33,7 +33,7 @@ def loop_rates(data: Path, cache: Path, folder: Path, settings: list[str]) -> li
         while len(marks) <= STRETCHES:
             time.sleep(0.02)
             if process.poll() is not None:
-                raise measure.fail(folder.with_suffix(".log"))
+                raise measure.failure(process, folder.with_suffix(".log"))
             lines = log.read_text().splitlines(keepends=True) if log.exists() else []
             whole = [json.loads(line) for line in lines if line.endswith("\n")]
             if len(whole) > len(marks):

@@ -217,3 +217,11 @@ def test_tracing_leaves_the_model_as_it_was() -> None:
 def test_many_layers_of_a_kind_are_drawn_as_one() -> None:
     picture = draw(description(), trace_layers(_Trunk(20), mels=80))
     assert "20 \N{MULTIPLICATION SIGN} block" in picture
+
+
+def test_pairs_need_two_voices_and_a_voice_with_two_recordings(story: Story, corpus: Path) -> None:
+    model = load(corpus.parent / "tiny.onnx")
+    one_voice = [each for each in story.recordings if each.voice == story.recordings[0].voice]
+    for recordings in ([], one_voice, [story.recordings[0], story.recordings[-1]]):
+        with pytest.raises(DataError, match="kept aside"):
+            pipeline.compare(model, recordings)

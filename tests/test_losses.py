@@ -90,7 +90,7 @@ class TestEveryLoss:
         assert values[-1] < 0.5 * values[0]
 
     def test_a_setting_that_it_does_not_have_is_an_error(self, name: str) -> None:
-        with pytest.raises(ValueError, match="nonsense"):
+        with pytest.raises(ConfigError, match="nonsense"):
             losses.parse_config({"name": name, "nonsense": 1})
 
 
@@ -181,11 +181,6 @@ class TestBalanced:
         torch.testing.assert_close(
             make("balanced", beta=0.0)(read, targets), make("softmax")(read, targets)
         )
-
-    def test_a_class_without_examples_leaves_the_others_finite(self) -> None:
-        loss = losses.make(losses.parse_config("balanced"), [3, 0, 2])
-        read, _ = example(loss)
-        assert torch.isfinite(loss(read, torch.tensor([0, 2, 0, 2, 0, 2])))
 
     @settings(max_examples=50, deadline=None)
     @given(

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 from pydantic import BaseModel, ConfigDict, Field
 
 from hive_mtl.audio import SAMPLE_RATE, Wave, find_recordings
+from hive_mtl.errors import DataError
+from hive_mtl.learn.settings import Span
 
+TELEPHONE_RATE = 8_000
 Probability = Field(default=0.0, ge=0.0, le=1.0)
 
 
@@ -28,7 +32,7 @@ class AugmentConfig(BaseModel):
     noise: float = Probability
     noises: Path | None = None  # folder of noise recordings; needed for noise
     coloured_noise: float = Probability
-    snr_db: tuple[float, float] = (5.0, 25.0)
+    snr_db: Span = (5.0, 25.0)
     equaliser: float = Probability
     telephone: float = Probability  # 8 kHz sampling
     codec: float = Probability  # MP3 at 16 to 64 kbit/s
@@ -39,7 +43,11 @@ class AugmentConfig(BaseModel):
 
 
 class WaveAugmenter:
-    """The chain of waveform changes of a config."""
+    """The chain of waveform changes of a config.
+
+    Raises:
+        DataError: a folder of rooms or noises holds no recordings.
+    """
 
     def __init__(self, config: AugmentConfig) -> None:
         with warnings.catch_warnings():
@@ -48,14 +56,14 @@ class WaveAugmenter:
         low, high = config.snr_db
         chain = [changes.SevenBandParametricEQ(-6.0, 6.0, p=config.equaliser)]
         if config.rooms and config.reverberation:
-            responses = find_recordings(config.rooms)
+            responses = _recordings(config.rooms, "rooms")
             chain.append(changes.ApplyImpulseResponse(responses, p=config.reverberation))
         if config.noises and config.noise:
-            noises = find_recordings(config.noises)
+            noises = _recordings(config.noises, "noises")
             chain.append(changes.AddBackgroundNoise(noises, low, high, p=config.noise))
         chain += [
             changes.AddColorNoise(low, high, p=config.coloured_noise),
-            changes.Resample(SAMPLE_RATE // 2, SAMPLE_RATE // 2, p=config.telephone),
+            changes.Lambda(_through_telephone, p=config.telephone),
             changes.Mp3Compression(16, 64, p=config.codec),
         ]
         self._change = changes.Compose([change for change in chain if change.p > 0])
@@ -68,6 +76,20 @@ class WaveAugmenter:
             warnings.simplefilter("ignore")  # a noise that happens to be silent is left out
             changed: Wave = self._change(wave, SAMPLE_RATE)
         return changed
+
+
+def _recordings(folder: Path, key: str) -> list[Path]:
+    found = find_recordings(folder)
+    if not found:
+        raise DataError(f"{folder}: holds no recordings: check augment.{key}")
+    return found
+
+
+def _through_telephone(wave: Wave, sample_rate: int) -> Wave:
+    """What is left of a wave after sampling at 8 kHz."""
+    narrow = soxr.resample(wave, sample_rate, TELEPHONE_RATE)
+    heard: Wave = soxr.resample(narrow, TELEPHONE_RATE, sample_rate)
+    return heard
 
 
 def feature_mask(

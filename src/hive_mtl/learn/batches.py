@@ -10,6 +10,7 @@ can be made ahead in other processes, and a resumed run goes on exactly where it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,11 @@ from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask
 from hive_mtl.learn.features import FRAME_SAMPLES, HOP_SAMPLES
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.prepare import Prepared, to_float
+from hive_mtl.learn.settings import Rising
 from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
-SHORTEST_CROP = 2 * FRAME_SAMPLES
+SHORTEST_CROP = SAMPLE_RATE // 10  # what the MP3 coder takes
 
 
 class BatchConfig(BaseModel):
@@ -37,7 +39,8 @@ class BatchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(default=64, ge=2)
-    crop_s: tuple[float, float] = (2.0, 2.0)  # shortest and longest; one length a batch
+    # shortest and longest; one length a batch
+    crop_s: Annotated[tuple[Annotated[float, Field(ge=0.1)], float], Rising] = (2.0, 2.0)
     identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
     crops_per_voice: int = Field(default=1, ge=1)
     corpus_exponent: float = Field(
@@ -173,7 +176,7 @@ class Batches(Dataset[Batch]):
     ) -> None:
         self._prepared, self._tasks, self._config, self._seed = prepared, tasks, config, seed
         self._mels, self._augment_config = mels, augment
-        self._augment: WaveAugmenter | None = None
+        self._augment = WaveAugmenter(augment)
         labels = {task.name: task_labels(task, prepared) for task in tasks}
         self._targets = {task.name: task.encode(labels[task.name]) for task in tasks}
         groups = {task.name: task.groups(labels[task.name]) for task in tasks}
@@ -213,8 +216,6 @@ class Batches(Dataset[Batch]):
             wave = soxr.resample(wave, SAMPLE_RATE * speed, SAMPLE_RATE)[:size]
         if len(wave) < SHORTEST_CROP:
             wave = np.pad(wave, (0, SHORTEST_CROP - len(wave)))
-        if self._augment is None:  # made late: each process that makes batches has its own
-            self._augment = WaveAugmenter(self._augment_config)
         return self._augment(wave, int(rng.integers(2**32)))[:size]
 
     def _target(self, task: Task, rows: Integers, speeds: Integers) -> Tensor:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,7 +34,7 @@ class Header(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: Literal[1] = 1
     recipe: dict[str, Any]
     tasks: dict[str, dict[str, Any]]  # by name, the state of each task
     data: tuple[DataSummary, ...] = ()
@@ -65,11 +65,21 @@ class Checkpoint:
         return tasks
 
     def model(self) -> UnifiedModel:
-        """The network with these weights, in evaluation mode."""
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            ModelError: the weights are those of another network than the recipe's.
+        """
         recipe, tasks = self.recipe, self.tasks()
         heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
         model = UnifiedModel(recipe.trunk, recipe.mels, heads)
-        model.load_state_dict(self.weights)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise ModelError(
+                f"checkpoint '{recipe.name}': its weights do not fit its recipe: "
+                "use the version of hive-mtl that made it"
+            ) from error
         return model.eval()
 
 
@@ -82,7 +92,10 @@ def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, T
         OPTIMISER_PREFIX + name: tensor.cpu().contiguous() for name, tensor in optimiser.items()
     }
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
+        try:
+            save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
+        except SafetensorError as error:  # the only way in which it tells of a full disk
+            raise OSError(str(error)) from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -147,14 +160,15 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 def git_revision() -> str:
     """The revision of the source tree this runs from, or 'unknown' for an installed package."""
-    try:
+    file = Path(__file__)
+    try:  # asks for this file as well: the repository may be another, with an environment inside
         found = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
+            ["git", "rev-parse", "HEAD", f"HEAD:./{file.name}"],
+            cwd=file.parent,
             capture_output=True,
             text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return found.stdout[:12]

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.learn import backbones
+from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
 from hive_mtl.learn.batches import BatchConfig
 from hive_mtl.learn.registry import suggestion
+from hive_mtl.learn.settings import parse
 from hive_mtl.learn.tasks import TaskConfig, get_task
 
 
@@ -71,10 +72,10 @@ class Recipe(BaseModel):
 
     @field_validator("tasks", mode="before")
     @classmethod
-    def _parse_tasks(cls, settings: dict[str, Any]) -> dict[str, TaskConfig]:
-        return {
-            name: get_task(name).Config.model_validate(config) for name, config in settings.items()
-        }
+    def _parse_tasks(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings  # and pydantic says what it should be
+        return {name: _parse_task(name, config) for name, config in settings.items()}
 
 
 def known_recipes() -> list[str]:
@@ -101,10 +102,20 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse_recipe(settings: dict[str, Any], origin: str) -> Recipe:
     """Settings as read from TOML or JSON -> recipe; ``origin`` is named in errors."""
-    try:
-        return Recipe.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(error)}") from error
+    return parse(Recipe, settings, origin)
+
+
+def _parse_task(name: str, settings: Any) -> TaskConfig:
+    """A task as a recipe sets it, if its loss can teach it."""
+    task, place = get_task(name), f"tasks.{name}"
+    config = parse(task.Config, settings, place)
+    fitting = [loss for loss in losses.known_losses() if task.can_learn_by(losses.loss_type(loss))]
+    if config.loss is not None and config.loss.name not in fitting:
+        raise ConfigError(
+            f"{place}: cannot be learnt by the loss '{config.loss.name}': choose from "
+            f"{', '.join(fitting)}"
+        )
+    return config
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
@@ -139,35 +150,3 @@ def _apply(settings: dict[str, Any], override: str) -> None:
             inner = settings[part] = {"name": inner}
         settings = inner
     settings[last] = value
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line, with the nearest key where a key is unknown."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{key}: {message[0].lower()}{message[1:]}{given}" if key else message
-    owner = _owner(error.title, problem["loc"][:-1])
-    choices = suggestion(str(problem["loc"][-1]), sorted(owner.model_fields)) if owner else ""
-    return f"unknown key '{key}'{choices}"
-
-
-def _owner(title: str, path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The configuration that a path into a recipe leads to."""
-    owners = {c.__name__: c for c in _subclasses(BaseModel) if c.__module__.startswith("hive_mtl.")}
-    owner = owners.get(title)
-    for part in path:
-        field = owner.model_fields.get(str(part)) if owner else None
-        annotation = field.annotation if field else None
-        owner = (
-            annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
-            else None
-        )
-    return owner
-
-
-def _subclasses(cls: type[BaseModel]) -> list[type[BaseModel]]:
-    return [inner for sub in cls.__subclasses__() for inner in [sub, *_subclasses(sub)]]

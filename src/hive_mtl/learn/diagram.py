@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hive_mtl.description import HeadDescription, ModelDescription
+from hive_mtl.learn import checkpoint as checkpoints
+from hive_mtl.learn.export import describe
 
 EXAMPLE_S = 3.0
 _MOST_LAYERS = 9  # side by side; beyond, neighbours that are alike are drawn as one
@@ -69,6 +72,17 @@ def trace_layers(trunk: nn.Module, mels: int) -> list[Layer]:
         for hook in hooks:
             hook.remove()
     return layers
+
+
+def draw_checkpoint(path: Path) -> str:
+    """The picture of a trained model: ``path`` is a checkpoint, or the folder of a run.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    trained = checkpoints.load(path)
+    model = trained.model()
+    return draw(describe(trained), trace_layers(model.trunk, model.front_end.mels))
 
 
 def draw(description: ModelDescription, layers: Sequence[Layer] = ()) -> str:
@@ -143,7 +157,7 @@ def _speech(left: float) -> str:
         envelope = abs(math.sin(math.pi * index / 15)) * (1.0 if index < 15 else 0.7)
         height = 4 + 66 * envelope * (0.45 + 0.55 * abs(math.sin(2.4 * index)))
         bars.append(_box("layer", (left + 4 * index, _MIDDLE - height / 2, 2.5, height), 1.2))
-    return "".join(bars) + _caption(left + 60, "speech", "16 kHz, one channel")
+    return "".join(bars) + _caption(left + 60, "speech", "16 kHz, mono")
 
 
 def _features(left: float) -> str:
@@ -154,7 +168,7 @@ def _features(left: float) -> str:
             strength = 0.12 + 0.8 * (((row * 5 + column * 3 + row * column) % 11) / 11) ** 2
             cell = (left + 10 * column, _MIDDLE - 40 + 10 * row, 9, 9)
             cells.append(_box("layer", cell, 0, strength))
-    return "".join(cells) + _caption(left + 60, "features", "log-mel, 10 ms frames")
+    return "".join(cells) + _caption(left + 60, "features", "log-mel bands")
 
 
 def _shared(

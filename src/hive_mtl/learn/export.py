@@ -52,7 +52,7 @@ def describe(checkpoint: Checkpoint) -> ModelDescription:
         sample_rate=SAMPLE_RATE,
         embedding_dim=recipe.trunk.embedding_dim,
         trunk=recipe.trunk.name,
-        parameters=sum(w.numel() for w in kept.values() if w.is_floating_point()),
+        parameters=sum(p.numel() for name, p in checkpoint.model().named_parameters() if name in kept),
         heads=tuple(head for head in heads if head is not None),
         calibration=checkpoint.header.calibration,
         data=checkpoint.header.data,

@@ -95,7 +95,8 @@ def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
 def _prepared(
     table: pa.Table, part: str, config: DataConfig, say: Callable[[str], None]
 ) -> Prepared:
-    with Progress(console=Console(stderr=True), transient=True) as shown:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
         bar = shown.add_task(f"preparing {part}", total=len(table))
         prepared = prepare(
             table,

@@ -30,7 +30,7 @@ from hive_mtl.errors import AudioError, DataError
 
 SHARD_UTTERANCES = 2048
 AHEAD = 32  # utterances decoded ahead of the writer
-FORMAT = 1  # raise when what is stored for the same recording changes
+FORMAT = 2  # raise when what is stored for the same recording changes
 
 Int16 = npt.NDArray[np.int16]
 
@@ -125,10 +125,11 @@ def prepare(
     folder = (cache or default_cache()) / _key(table)
     for number, start in enumerate(range(0, len(table), SHARD_UTTERANCES)):
         rows = table.slice(start, SHARD_UTTERANCES)
-        if not (folder / f"{number:06d}.parquet").is_file():
-            _write_shard(folder, number, rows, progress)
-        else:
+        shard, index = (folder / f"{number:06d}{suffix}" for suffix in (".i16", ".parquet"))
+        if shard.is_file() and index.is_file():
             progress(len(rows))
+        else:
+            _write_shard(folder, number, rows, progress)
     return _open(table, folder, max_failures)
 
 
@@ -167,11 +168,13 @@ def _decode(path: str, start_s: float, duration_s: float | None) -> tuple[Int16,
     whole = start_s == 0.0 and duration_s is None
     source = path if whole else audio.Segment(Path(path), start_s, duration_s)
     try:
-        wave = audio.trim_silence(audio.load(source))
+        recording = audio.load(source)
     except AudioError as error:
         return nothing, str(error)
-    if not audio.speech_frames(wave).any():
+    # asked of the whole: without the silence around it a held vowel has nothing to rise above
+    if not audio.speech_frames(recording).any():
         return nothing, f"{path}: no speech found: check the recording"
+    wave = audio.trim_silence(recording)
     return np.clip(np.rint(wave * 32768.0), -32768, 32767).astype(np.int16), None
 
 

@@ -9,9 +9,6 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
-
-from pydantic import BaseModel
 
 from hive_mtl.errors import ConfigError
 
@@ -35,21 +32,6 @@ def member(package: ModuleType, name: str, kind: str) -> ModuleType:
     if name not in choices:
         raise ConfigError(f"unknown {kind} '{name}'{suggestion(name, choices)}")
     return importlib.import_module(f"{package.__name__}.{name}")
-
-
-def parse_config(package: ModuleType, settings: BaseModel | dict[str, Any] | str, kind: str) -> Any:
-    """What a recipe says of a member, ``"aam"`` or ``{name = "aam", margin = 0.3}``, as its Config.
-
-    Raises:
-        ConfigError: no name, or a name that is no member.
-        pydantic.ValidationError: a setting that the member does not have or does not allow.
-    """
-    if isinstance(settings, BaseModel):
-        return settings
-    settings = {"name": settings} if isinstance(settings, str) else settings
-    if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
-        raise ConfigError(f"a {kind} needs a name{suggestion('', names(package))}")
-    return member(package, settings["name"], kind).Config.model_validate(settings)
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:

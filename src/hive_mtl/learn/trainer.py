@@ -66,7 +66,7 @@ def train(
     if parent is not None:
         recipe = _with_trunk_of(recipe, parent, freeze)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
+        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*|audiomentations.*")
         return _Run(recipe, data, out, last, parent, freeze).run()
 
 
@@ -168,7 +168,7 @@ class _Run:
             sampler=numbers,
             batch_size=None,
             num_workers=self.config.workers,
-            multiprocessing_context="forkserver" if self.config.workers else None,
+            multiprocessing_context="spawn" if self.config.workers else None,
             prefetch_factor=4 if self.config.workers else None,
         )
         for step, batch in enumerate(loader, start=self.start + 1):
@@ -188,7 +188,7 @@ class _Run:
         if not torch.isfinite(total):
             raise ModelError(
                 f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
-                f"(now {config.learning_rate}) and go on with --resume"
+                f"(now {config.learning_rate}) and begin again in another --out"
             )
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
@@ -281,12 +281,15 @@ def _with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
 
 
 def _inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
-    """Trunk weights, and those of each head whose outputs are still the same."""
-    same = {t.name for t in tasks if parent.header.tasks.get(t.name) == t.state()}
+    """Trunk weights, and those of each head whose outputs are and mean the same as before."""
+    before = {task.name: task for task in parent.tasks()}
+    same = {t.name for t in tasks if t.name in before and t.answers_as(before[t.name])}
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
     weights = {
         name: weight
         for name, weight in parent.weights.items()
-        if not name.startswith("heads.") or name.split(".")[1] in same
+        if not name.startswith("heads.")
+        or (name.split(".")[1] in same and weight.shape == shapes.get(name))
     }
     model.load_state_dict(weights, strict=False)
 

@@ -38,15 +38,20 @@ def det_curve(curve: Curve, eer: float) -> str:
     ticks = [(rate, f"{rate:.1%}" if rate < 0.01 else f"{rate:.0%}") for rate in _RATES]
     across = Axis("false alarms: different voices accepted", ticks, _deviate(_LEFT, _RIGHT))
     up = Axis("misses: same voice rejected", ticks, _deviate(_BOTTOM, _TOP))
-    points = zip(curve.false_alarm, curve.miss, strict=True)
+    inside = [
+        (across.place(alarm), up.place(miss))
+        for alarm, miss in zip(curve.false_alarm, curve.miss, strict=True)
+        if min(alarm, miss) >= _LOWEST and max(alarm, miss) <= _HIGHEST
+    ]
     x, y = across.place(eer), up.place(eer)
     return _chart(
         f"Detection error trade-off. The two kinds of error are equal at {eer:.1%}.",
         _grid(across, up),
         _line("guide", [(_LEFT, _BOTTOM), (_RIGHT, _TOP)]),
-        _line("curve", [(across.place(alarm), up.place(miss)) for alarm, miss in points]),
+        _line("curve", inside),
         f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
-        f'<text class="note" x="{x + 12:.1f}" y="{y - 8:.1f}">equal error rate {eer:.1%}</text>',
+        # the curve falls to the right: above it there is room beside it, below it before it
+        _beside(x, y - 8 if _has_room(x) else y + 20, f"equal error rate {eer:.1%}"),
     )
 
 
@@ -58,7 +63,7 @@ def score_histogram(curve: Curve, threshold: float | None) -> str:
     seen = np.flatnonzero(counts[0] + counts[1])
     low, high = edges[seen[0]], edges[seen[-1] + 1]
     tallest = max(share.max() for share in shares)
-    marks = np.arange(math.ceil(low * 5) / 5, high, 0.2)
+    marks = [fifth / 5 for fifth in range(math.ceil(low * 5), math.floor(high * 5) + 1)]
     across = Axis(
         "score: cosine of the two embeddings",
         [(mark, f"{mark:.1f}") for mark in marks],
@@ -74,7 +79,7 @@ def score_histogram(curve: Curve, threshold: float | None) -> str:
     if threshold is not None:
         x = across.place(min(max(threshold, low), high))
         parts.append(f'<path class="guide" d="M{x:.1f} {_TOP + 14} V{_BOTTOM}"/>')
-        parts.append(f'<text class="note" x="{x:.1f}" y="{_TOP + 6}">threshold</text>')
+        parts.append(_beside(x, _TOP + 12, "threshold"))
         summary += f" The threshold is {threshold:.2f}."
     return _chart(summary, *parts)
 
@@ -118,6 +123,17 @@ def _grid(across: Axis, up: Axis) -> str:
 
 def _line(kind: str, points: Points) -> str:
     return f'<polyline class="{kind}" points="{_coordinates(points)}"/>'
+
+
+def _beside(x: float, y: float, text: str) -> str:
+    """A note on that side of a place where there is room for it."""
+    anchor, shift = ("start", 10) if _has_room(x) else ("end", -10)
+    style = f'style="text-anchor:{anchor}"'
+    return f'<text class="note" x="{x + shift:.1f}" y="{y:.1f}" {style}>{text}</text>'
+
+
+def _has_room(x: float) -> bool:
+    return x < (_LEFT + _RIGHT) / 2
 
 
 def _coordinates(points: Points) -> str:

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,13 @@ def render(story: Story) -> str:
     clips = [_sound(recording) for recording in story.recordings]
     return environment.from_string(source).render(
         story=story,
+        tasks=_listed([head.task for head in story.description.heads]),
         figures=list(_figures(story)),
         facts=_facts(story),
         judged=judged,
         threshold=threshold,
         diagram=Markup(story.architecture),
+        genders={each.labels.get("gender") for each in story.recordings},
         map=Markup(draw_map(story.recordings)),
         charts=[Markup(chart) for chart in _charts(judged, threshold)],
         comparisons=[_comparison(each) for each in story.comparisons],
@@ -82,11 +84,17 @@ def _figures(story: Story) -> Iterator[dict[str, str]]:
     for attribute in story.report.attributes:
         if attribute.value is None or attribute.corpus != judged.corpus:
             continue
-        value = f"{attribute.value.value:.1f} {attribute.unit}"
-        if attribute.classes:
-            value = f"{attribute.value.value:.0%}"
-        note = f"{attribute.metric}{_interval(attribute.value, attribute.unit)}"
+        interval = _interval(attribute.value, attribute.unit)
+        value, note = f"{attribute.value.value:.0%}", f"{attribute.metric}{interval}"
+        if not attribute.classes:
+            value = f"{attribute.value.value:.1f}"
+            note = f"{attribute.unit}, {attribute.metric}{interval}"
         yield {"title": attribute.task, "value": value, "note": note}
+
+
+def _listed(words: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _interval(estimate: Estimate, unit: str = "") -> str:

@@ -12,20 +12,21 @@ from rich.console import Console
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.audio import Segment
+from hive_mtl.errors import DataError
 from hive_mtl.evaluate import Report, evaluate
 from hive_mtl.faces.demo import material, synthetic
 from hive_mtl.faces.demo.page import write_page
 from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, Teller
-from hive_mtl.learn import checkpoint, corpora
+from hive_mtl.learn import corpora
 from hive_mtl.learn.config import load_recipe
-from hive_mtl.learn.diagram import draw, trace_layers
+from hive_mtl.learn.diagram import draw_checkpoint
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.utterances import training_utterances
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model, load
 from hive_mtl.use.scoring import cosine
 
-KNOWN_VOICES, UNSEEN_VOICES = 48, 12  # of the synthetic corpus
+KNOWN_VOICES, UNSEEN_VOICES = 60, 12  # of the synthetic corpus
 
 
 def run(speech: Path | None, out: Path) -> Path:
@@ -53,11 +54,10 @@ def run(speech: Path | None, out: Path) -> Path:
     with teller.step("Asking what can be heard in a voice") as step:
         portraits = portray(model, recordings)
         step.outcome = " ".join(_described(portrait) for portrait in portraits)
-    trained = checkpoint.load(out / "run").model()
     story = Story(
         synthetic=speech is None,
         description=model.description,
-        architecture=draw(model.description, trace_layers(trained.trunk, trained.front_end.mels)),
+        architecture=draw_checkpoint(out / "run"),
         run=str(out / "run"),
         steps=teller.steps,
         report=report,
@@ -160,8 +160,16 @@ def compare(model: Model, recordings: Sequence[Recording]) -> list[Comparison]:
 
     The first voice that was recorded twice: its first recording against its last, and against the
     first of the next voice, of the same gender if there is one.
+
+    Raises:
+        DataError: there is no pair of one voice, or none of two.
     """
     count = Counter(recording.voice for recording in recordings)
+    if len(count) < 2 or max(count.values()) < 2:
+        raise DataError(
+            "the voices kept aside: none, or none with two recordings that can be embedded:"
+            " hive-mtl doctor says what is wrong with them"
+        )
     first = next(each for each in recordings if count[each.voice] > 1)
     last = [each for each in recordings if each.voice == first.voice][-1]
     others = [each for each in recordings if each.voice != first.voice]

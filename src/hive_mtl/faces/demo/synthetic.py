@@ -21,7 +21,7 @@ from hive_mtl.audio import SAMPLE_RATE, Wave
 from hive_mtl.faces.demo import espeak
 
 SEED = 1_618
-FIRST_SPEAKER = 1_001  # of the 48 voices from here on, 6 fall to validation by their hash
+FIRST_SPEAKER = 1_001  # of the 60 voices from here on, 6 fall to validation by their hash
 CHAPTERS = 2
 LINES_PER_CHAPTER = 5
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from hive_mtl.learn import registry
+from hive_mtl.learn.settings import parse_member
 
 
 class TrunkConfig(BaseModel):
@@ -26,7 +27,7 @@ class TrunkConfig(BaseModel):
 
 def parse_config(settings: TrunkConfig | dict[str, Any] | str) -> TrunkConfig:
     """A trunk as a recipe writes it -> its config."""
-    config: TrunkConfig = registry.parse_config(sys.modules[__name__], settings, "trunk")
+    config: TrunkConfig = parse_member(sys.modules[__name__], settings, "trunk")
     return config
 
 

@@ -10,10 +10,10 @@ Activations are kept as ``(batch, channels, 1, frames)`` in channels-last memory
 frames)``.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,12 +21,21 @@ from hive_mtl.learn.backbones import TrunkConfig
 from hive_mtl.learn.features import frame_mask
 
 
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("should be odd, so that a frame lies in its middle")
+    return number
+
+
+OddNumber = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+
+
 class Config(TrunkConfig):
     """Size of the network; the defaults give 2.4 million parameters."""
 
     name: Literal["separable_tdnn"] = "separable_tdnn"
     channels: int = Field(default=384, ge=8)
-    kernels: tuple[int, ...] = (5, 7, 9, 11)  # one residual block each, frames at half rate
+    kernels: tuple[OddNumber, ...] = (5, 7, 9, 11)  # one residual block each, frames at half rate
     repeats: int = Field(default=2, ge=1)  # separable convolutions in a block
     pooled_channels: int = Field(default=768, ge=8)
     attention: int = Field(default=96, ge=1)

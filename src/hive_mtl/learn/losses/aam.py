@@ -43,14 +43,15 @@ class Loss(TaskLoss):
         return self.config.margin * min(max(grown, 0.0), 1.0)
 
     def head(self, dim: int, outputs: int) -> nn.Module:
-        """Cosines to the class centres."""
-        return Centres(dim, outputs, self.config.sub_centres)
+        """Scaled cosines to the class centres."""
+        return Centres(dim, outputs, self.config.sub_centres, self.config.scale)
 
     def forward(self, read: Tensor, targets: Tensor) -> Tensor:
-        """Cosines ``(batch, classes)``, ``(batch,)`` -> scalar."""
-        cosines, targets = labelled(read, targets)
+        """Scaled cosines ``(batch, classes)``, ``(batch,)`` -> scalar."""
+        outputs, targets = labelled(read, targets)
         if not len(targets):
             return nothing(read)
+        cosines = outputs / self.config.scale
         own = cosines.gather(1, targets.unsqueeze(1))
         sine = (1.0 - own.square()).clamp(min=1e-7).sqrt()
         with_margin = own * math.cos(self.margin) - sine * math.sin(self.margin)
@@ -65,18 +66,22 @@ class Loss(TaskLoss):
 
 
 class Centres(nn.Module):
-    """Cosine between an embedding and the nearest centre of each class, in float32."""
+    """Cosine between an embedding and the nearest centre of each class, in float32.
 
-    def __init__(self, dim: int, classes: int, sub_centres: int) -> None:
+    Scaled as in the loss, so that the softmax over the outputs is the probability of each class.
+    """
+
+    def __init__(self, dim: int, classes: int, sub_centres: int, scale: float) -> None:
         super().__init__()
-        self.sub_centres = sub_centres
+        self.sub_centres, self.scale = sub_centres, scale
         self.weight = nn.Parameter(torch.empty(classes * sub_centres, dim))
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """``(batch, dim)`` -> ``(batch, classes)`` in [-1, 1]."""
+        """``(batch, dim)`` -> ``(batch, classes)`` in [-scale, scale]."""
         with torch.autocast(embedding.device.type, enabled=False):
             cosines = functional.linear(
                 functional.normalize(embedding.float()), functional.normalize(self.weight.float())
             )
-            return cosines.view(len(cosines), -1, self.sub_centres).amax(dim=2)
+            nearest = cosines.view(cosines.shape[0], -1, self.sub_centres).amax(dim=2)
+            return self.scale * nearest

@@ -5,7 +5,7 @@ Niu et al., 2016). A label is an interval ``[low, high)``: '20-29' says that the
 threshold up to 20 and none from 30 on, and leaves those between alone.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Config(LossConfig):
 
 class Loss(TaskLoss):
     """Mean binary cross-entropy over the thresholds that the label decides."""
+
+    targets: ClassVar[Literal["classes", "thresholds"]] = "thresholds"
 
     def forward(self, read: Tensor, targets: Tensor) -> Tensor:
         """``(batch, thresholds)``, ``(batch, thresholds)`` of 1, 0 or NaN (undecided) -> scalar."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hive_mtl.learn.losses._base import LossConfig, TaskLoss, labelled, nothing
@@ -31,6 +31,10 @@ class Loss(TaskLoss):
     def __init__(self, config: Config, counts: Sequence[int]) -> None:
         super().__init__(config, counts)
         self.margin = config.margin
+
+    def head(self, dim: int, outputs: int) -> nn.Module:
+        """None: what is learnt is the embedding itself."""
+        return nn.Identity()
 
     def forward(self, read: Tensor, targets: Tensor) -> Tensor:
         """Embeddings ``(batch, dim)``, ``(batch,)`` -> scalar; needs both kinds of pair to act."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
 from hive_mtl.learn import losses
-from hive_mtl.learn.losses._base import ABSENT, LossConfig
+from hive_mtl.learn.losses._base import ABSENT, LossConfig, TaskLoss
 
 Label = str | tuple[float, float]  # a class, or an interval [low, high)
 
@@ -42,6 +42,7 @@ class Task(ABC):
 
     Config: type[TaskConfig] = TaskConfig
     default_loss: str = "softmax"
+    targets: ClassVar[Literal["classes", "thresholds"]] = "classes"
     speeds: tuple[float, ...] = (1.0,)  # playback speeds at which a recording serves this task
 
     def __init__(self, name: str) -> None:
@@ -65,6 +66,17 @@ class Task(ABC):
     @abstractmethod
     def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
         """Labels -> the class each utterance counts for in balanced sampling; -1 where absent."""
+
+    def can_learn_by(self, loss: type[TaskLoss]) -> bool:
+        """Whether a loss takes this task's targets and, where it has to answer, trains a head."""
+        return loss.targets == self.targets and (
+            loss.reads == "outputs" or self.describe() is None
+        )
+
+    def answers_as(self, other: "Task") -> bool:
+        """Whether a head of the other task is one of this: how many learnt it may differ."""
+        states = [{**task.state(), "counts": None} for task in (self, other)]
+        return states[0] == states[1]
 
     def at_speed(self, target: Any, speed: int) -> Any:
         """The target of an utterance when it is played at ``speeds[speed]``."""

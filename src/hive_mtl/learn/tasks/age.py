@@ -21,6 +21,7 @@ class TASK(Task):
     """One output a threshold: the probability of being older than it."""
 
     default_loss = "ordinal"
+    targets = "thresholds"
 
     def __init__(self) -> None:
         super().__init__("age")

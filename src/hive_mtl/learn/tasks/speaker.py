@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from hive_mtl.description import HeadDescription
+from hive_mtl.errors import DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import ClassTask, Label, TaskConfig
 
@@ -22,7 +23,7 @@ class SpeakerConfig(TaskConfig):
     """
 
     min_recordings: int = Field(default=2, ge=1)
-    speeds: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    speeds: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(default=(1.0,), min_length=1)
 
 
 class TASK(ClassTask):
@@ -37,12 +38,22 @@ class TASK(ClassTask):
     def fit(
         self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
     ) -> None:
-        """Every voice with enough recordings is a class."""
+        """Every voice with enough recordings is a class.
+
+        Raises:
+            DataError: fewer than two such voices.
+        """
         config = SpeakerConfig.model_validate(config.model_dump())
         counts = Counter(str(label) for label in labels if label is not None)
         self.classes = tuple(
             sorted(voice for voice, count in counts.items() if count >= config.min_recordings)
         )
+        if len(self.classes) < 2:
+            raise DataError(
+                f"task 'speaker': {len(self.classes)} voice(s) with at least "
+                f"{config.min_recordings} recordings in the training data: add recordings, lower "
+                "min_recordings, or leave the task out"
+            )
         self._counts = [counts[voice] for voice in self.classes]
         self.speeds = config.speeds
 

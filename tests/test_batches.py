@@ -1,0 +1,283 @@
+import multiprocessing
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learning import CORPUS, speaker_names, utterances, write_corpus
+from voices import RATE, voice
+
+from hive_mtl.errors import DataError
+from hive_mtl.learn import corpora
+from hive_mtl.learn.augment import AugmentConfig
+from hive_mtl.learn.batches import (
+    SHORTEST_CROP,
+    Batch,
+    BatchConfig,
+    Batches,
+    BatchSampler,
+    task_labels,
+)
+from hive_mtl.learn.losses._base import ABSENT
+from hive_mtl.learn.prepare import Prepared, prepare, to_float
+from hive_mtl.learn.tasks import Task, get_task
+from hive_mtl.learn.utterances import training_utterances
+
+MELS = 24
+NOTHING = AugmentConfig()
+MASKED = AugmentConfig(coloured_noise=0.5, frequency_masks=1, time_masks=1)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("corpus")
+    table = corpora.read(str(write_corpus(folder, training=6, validation=2, seconds=1.2)))
+    return prepare(training_utterances(table), folder / "cache")
+
+
+def fit(prepared: Prepared, *names: str, **speaker: object) -> list[Task]:
+    tasks = [get_task(name) for name in names]
+    for task in tasks:
+        config = task.Config(**(speaker if task.name == "speaker" else {"min_speakers": 1}))
+        task.fit(task_labels(task, prepared), prepared.table["speaker"].to_pylist(), config)
+    return tasks
+
+
+def make(
+    prepared: Prepared,
+    tasks: list[Task],
+    augment: AugmentConfig = NOTHING,
+    seed: int = 0,
+    **config: object,
+) -> Batches:
+    settled = BatchConfig(**{"size": 8, "crop_s": (0.5, 0.5), **config})
+    return Batches(prepared, tasks, settled, augment, MELS, seed)
+
+
+def assert_same(first: Batch, second: Batch) -> None:
+    assert torch.equal(first.waves, second.waves)
+    assert torch.equal(first.lengths, second.lengths)
+    assert torch.equal(first.keep, second.keep)
+    assert torch.equal(first.rows, second.rows)
+    for name, target in first.targets.items():
+        torch.testing.assert_close(target, second.targets[name], equal_nan=True)
+
+
+def fifth_batch(pickled: bytes) -> Batch:
+    return pickle.loads(pickled)[5]
+
+
+class TestBatches:
+    def test_shapes_and_kinds(self, prepared: Prepared) -> None:
+        batch = make(prepared, fit(prepared, "speaker", "gender", "age"), MASKED)[0]
+        assert batch.waves.shape == (8, RATE // 2)
+        assert batch.waves.dtype == torch.float32
+        assert batch.lengths.dtype == torch.int64
+        assert batch.keep.shape == (8, MELS, 48)
+        assert batch.targets["speaker"].dtype == torch.int64
+        assert batch.targets["age"].dtype == torch.float32
+        assert len(batch.rows) == 8
+        assert_same(batch, batch.to(torch.device("cpu")))
+
+    def test_a_batch_is_a_function_of_seed_and_number(self, prepared: Prepared) -> None:
+        tasks = fit(prepared, "speaker", "gender", "age", speeds=(1.0, 0.9))
+        batches, again = (make(prepared, tasks, MASKED) for _ in range(2))
+        for number in (3, 0, 7):
+            assert_same(batches[number], again[number])
+        assert not torch.equal(batches[0].waves, batches[1].waves)
+        assert not torch.equal(batches[0].waves, make(prepared, tasks, MASKED, seed=1)[0].waves)
+
+    def test_another_process_makes_the_same_batch(self, prepared: Prepared) -> None:
+        batches = make(prepared, fit(prepared, "speaker", "gender"), MASKED)
+        expected = batches[5]
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found = pool.apply(fifth_batch, (pickle.dumps(batches),))
+        assert_same(found, expected)
+
+    def test_a_crop_is_a_stretch_of_its_utterance(self, prepared: Prepared) -> None:
+        batch = make(prepared, fit(prepared, "speaker"))[0]
+        for wave, length, row in zip(batch.waves, batch.lengths, batch.rows, strict=True):
+            whole = prepared.wave(int(row))
+            crop = wave[:length].numpy()
+            starts = np.flatnonzero(whole[: len(whole) - len(crop) + 1] == crop[0])
+            assert any(np.array_equal(whole[s : s + len(crop)], crop) for s in starts)
+
+    def test_a_short_recording_is_followed_by_zeros(self, prepared: Prepared) -> None:
+        batch = make(prepared, fit(prepared, "speaker"), crop_s=(4.0, 4.0))[0]
+        assert (batch.lengths < 4 * RATE).all()
+        for wave, length, row in zip(batch.waves, batch.lengths, batch.rows, strict=True):
+            assert length == prepared.samples[row]
+            np.testing.assert_array_equal(wave[:length], prepared.wave(int(row)))
+            assert not wave[length:].any()
+
+    def test_a_tiny_recording_is_long_enough_for_the_network(self, prepared: Prepared) -> None:
+        tiny = Prepared(
+            **{
+                **{name: getattr(prepared, name) for name in prepared.__dataclass_fields__},
+                "samples": np.full(len(prepared), 5),
+            }
+        )
+        batch = make(tiny, fit(prepared, "speaker"))[0]
+        assert (batch.lengths == SHORTEST_CROP).all()
+
+    def test_one_length_a_batch_within_the_limits(self, prepared: Prepared) -> None:
+        batches = make(prepared, fit(prepared, "speaker"), crop_s=(0.3, 0.9), size=2)
+        lengths = {batches[number].waves.shape[1] for number in range(30)}
+        assert len(lengths) > 3
+        assert 0.3 * RATE <= min(lengths) < max(lengths) <= 0.9 * RATE
+
+    def test_every_row_carries_all_labels_that_it_has(self, prepared: Prepared) -> None:
+        tasks = fit(prepared, "speaker", "gender", "mood")
+        batch = make(prepared, tasks)[0]
+        table = prepared.table.take(batch.rows.numpy())
+        for task in tasks[1:]:
+            expected = task.encode(task.labels(table[task.name].to_pylist()))
+            assert batch.targets[task.name].tolist() == expected.tolist()
+        voices = [f"{CORPUS}/{name}" for name in table["speaker"].to_pylist()]
+        assert batch.targets["speaker"].tolist() == tasks[0].encode(voices).tolist()
+
+    def test_a_speed_makes_another_voice_of_another_pitch(self, prepared: Prepared) -> None:
+        (speaker,) = tasks = fit(prepared, "speaker", speeds=(1.0, 0.5))
+        seen = Counter()
+        batches = make(prepared, tasks, size=16, crop_s=(5.0, 5.0))
+        for number in range(4):
+            batch = batches[number]
+            voices = batch.targets["speaker"] % len(speaker.classes)
+            slow = batch.targets["speaker"] >= len(speaker.classes)
+            seen.update(slow.tolist())
+            names = prepared.table["speaker"].take(batch.rows.numpy()).to_pylist()
+            assert [speaker.classes[v] for v in voices] == [f"{CORPUS}/{n}" for n in names]
+            own = torch.from_numpy(prepared.samples[batch.rows.numpy()])
+            torch.testing.assert_close(
+                batch.lengths[slow].double(), 2.0 * own[slow].double(), atol=2, rtol=0
+            )
+            assert torch.equal(batch.lengths[~slow], own[~slow])
+        assert min(seen.values()) > 16
+
+    def test_hidden_features_follow_the_config(self, prepared: Prepared) -> None:
+        tasks = fit(prepared, "speaker")
+        assert make(prepared, tasks)[0].keep.all()
+        assert not make(prepared, tasks, MASKED)[0].keep.all()
+
+    def test_validation_voices_never_appear(self, prepared: Prepared) -> None:
+        batches = make(prepared, fit(prepared, "speaker", "gender"), size=32)
+        rows = np.concatenate([batches[number].rows for number in range(10)])
+        seen = set(prepared.table["speaker"].take(rows).to_pylist())
+        assert seen == set(speaker_names(6, validation=False))
+
+    def test_a_missing_column_is_no_label(self, prepared: Prepared) -> None:
+        assert set(task_labels(get_task("emotion"), prepared)) == {None}
+
+    def test_nothing_labelled_is_one_line(self, prepared: Prepared) -> None:
+        with pytest.raises(DataError, match="no utterance carries a label of any task"):
+            make(prepared, [age_of_a_column_that_is_not_there()])
+
+
+def age_of_a_column_that_is_not_there() -> Task:
+    task = get_task("age")
+    task.column = "born"
+    return task
+
+
+def draw(sampler: BatchSampler, batches: int = 200) -> np.ndarray:
+    return np.concatenate([sampler.draw(np.random.default_rng(n)) for n in range(batches)])
+
+
+class TestBalance:
+    def test_corpora_by_the_power_of_their_voices(self) -> None:
+        voices = np.arange(100)  # one recording each; corpus 0 has 90 voices, corpus 1 has 10
+        corpora_of = (voices >= 90).astype(np.int64)
+        for exponent, share in ((0.0, 0.5), (1.0, 0.1), (0.5, 0.25)):
+            config = BatchConfig(size=50, corpus_exponent=exponent)
+            rows = draw(BatchSampler({"speaker": voices}, corpora_of, config))
+            assert corpora_of[rows].mean() == pytest.approx(share, abs=0.02)
+
+    def test_voices_alike_whatever_their_recordings(self) -> None:
+        voices = np.repeat([0, 1, 2], [97, 2, 1])
+        rows = draw(BatchSampler({"speaker": voices}, np.zeros(100, np.int64), BatchConfig()))
+        shares = np.bincount(voices[rows]) / len(rows)
+        np.testing.assert_allclose(shares, 1 / 3, atol=0.02)
+
+    def test_classes_by_the_power_of_their_examples(self) -> None:
+        classes = np.repeat([ABSENT, 0, 1], [50, 90, 10])
+        for exponent, share in ((0.0, 0.5), (1.0, 0.1), (0.5, 0.25)):
+            config = BatchConfig(size=50, class_exponent=exponent)
+            rows = draw(BatchSampler({"gender": classes}, np.zeros(150, np.int64), config))
+            assert (classes[rows] == 1).mean() == pytest.approx(share, abs=0.02)
+            assert (classes[rows] != ABSENT).all()
+
+    def test_identity_and_attribute_parts(self) -> None:
+        voices = np.where(np.arange(100) < 50, np.arange(100) // 2, ABSENT)
+        moods = np.where(np.arange(100) < 50, ABSENT, np.arange(100) % 3)
+        config = BatchConfig(size=40, identity_share=0.75)
+        sampler = BatchSampler({"speaker": voices, "mood": moods}, np.zeros(100, np.int64), config)
+        rows = sampler.draw(np.random.default_rng(0))
+        assert (rows < 50).sum() == 30
+        assert (rows >= 50).sum() == 10
+
+    def test_rare_tasks_are_met_as_often_as_others(self) -> None:
+        common, rare = np.zeros(1000, np.int64), np.full(1000, ABSENT)
+        rare[:3] = 0
+        config = BatchConfig(size=50, identity_share=0.0)
+        sampler = BatchSampler({"a": common, "b": rare}, np.zeros(1000, np.int64), config)
+        assert (draw(sampler) < 3).mean() == pytest.approx(0.5, abs=0.02)
+
+    def test_several_crops_of_each_voice(self) -> None:
+        voices = np.repeat(np.arange(200), 5)
+        config = BatchConfig(size=30, crops_per_voice=3)
+        sampler = BatchSampler({"speaker": voices}, np.zeros(1000, np.int64), config)
+        drawn = voices[sampler.draw(np.random.default_rng(0))].reshape(10, 3)
+        assert (drawn == drawn[:, :1]).all()
+
+    def test_a_task_without_labels_takes_no_part(self) -> None:
+        voices = np.arange(10)
+        groups = {"speaker": voices, "mood": np.full(10, ABSENT)}
+        sampler = BatchSampler(groups, np.zeros(10, np.int64), BatchConfig(size=8))
+        assert len(sampler.draw(np.random.default_rng(0))) == 8
+
+    def test_nothing_to_draw_from_is_one_line(self) -> None:
+        groups = {"speaker": np.full(10, ABSENT), "mood": np.full(10, ABSENT)}
+        with pytest.raises(DataError, match="check the label columns"):
+            BatchSampler(groups, np.zeros(10, np.int64), BatchConfig())
+
+    @settings(max_examples=50, deadline=None)
+    @given(data=st.data())
+    def test_a_batch_is_full_and_its_rows_are_labelled(self, data: st.DataObject) -> None:
+        rows = data.draw(st.integers(1, 30))
+        column = st.lists(st.integers(ABSENT, 4), min_size=rows, max_size=rows)
+        groups = {
+            name: np.array(data.draw(column), dtype=np.int64) for name in ("speaker", "a", "b")
+        }
+        labelled = np.any([group != ABSENT for group in groups.values()], axis=0)
+        if not labelled.any():
+            return
+        corpora_of = np.array(data.draw(st.lists(st.integers(0, 2), min_size=rows, max_size=rows)))
+        config = BatchConfig(
+            size=data.draw(st.integers(2, 20)),
+            identity_share=data.draw(st.floats(0, 1)),
+            crops_per_voice=data.draw(st.integers(1, 4)),
+        )
+        drawn = BatchSampler(groups, corpora_of, config).draw(np.random.default_rng(0))
+        assert len(drawn) == config.size
+        assert labelled[drawn].all()
+
+
+def test_to_float_is_full_scale() -> None:
+    assert to_float(np.array([-32768, 0, 16384], np.int16)).tolist() == [-1.0, 0.0, 0.5]
+
+
+def test_unknown_speakers_still_carry_their_other_labels(tmp_path: Path) -> None:
+    import soundfile
+
+    rows = []
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", voice(1.0, number), RATE)
+        path = str(tmp_path / f"{number}.wav")
+        rows.append({"path": path, "speaker": None, "mood": ("calm", "glad")[number % 2]})
+    prepared = prepare(utterances(rows), tmp_path / "cache")
+    batch = make(prepared, fit(prepared, "mood"))[0]
+    assert set(batch.targets["mood"].tolist()) == {0, 1}

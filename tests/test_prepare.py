@@ -1,0 +1,319 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+from learning import utterances
+from voices import RATE, voice
+
+from hive_mtl import audio
+from hive_mtl.errors import DataError
+from hive_mtl.learn import prepare as module
+from hive_mtl.learn.prepare import prepare, prepare_noises
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pa.Table:
+    """Five recordings of a second and more."""
+    rows = []
+    for number in range(5):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, voice(1.0 + 0.1 * number, number), RATE)
+        rows.append({"path": str(path), "speaker": f"v{number}", "gender": "F"})
+    return utterances(rows)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def of(*paths: Path) -> pa.Table:
+    return utterances([{"path": str(path), "speaker": path.stem} for path in paths])
+
+
+def test_waves_are_those_of_the_trimmed_recordings(table: pa.Table, cache: Path) -> None:
+    prepared = prepare(table, cache)
+    assert len(prepared) == 5
+    assert prepared.failures == ()
+    for row, path in enumerate(table["path"].to_pylist()):
+        expected = audio.trim_silence(audio.load(path))
+        assert prepared.samples[row] == len(expected)
+        np.testing.assert_allclose(prepared.wave(row), expected, atol=0.5 / 32768)
+
+
+def test_sixteen_bit_recordings_come_back_exactly(tmp_path: Path, cache: Path) -> None:
+    samples = (voice(1.0) * 32767).astype(np.int16)
+    samples[8000:8004] = [-32768, 32767, -1, 1]
+    soundfile.write(tmp_path / "a.wav", samples, RATE)
+    found = prepare(of(tmp_path / "a.wav"), cache).read(0)
+    start = int(np.flatnonzero(found == 32767)[0]) - 8001
+    np.testing.assert_array_equal(found, samples[-start : len(found) - start])
+
+
+def test_what_overshoots_full_scale_is_clipped(tmp_path: Path, cache: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 20 * voice(1.0), RATE, subtype="FLOAT")
+    wave = prepare(of(tmp_path / "a.wav"), cache).wave(0)
+    assert wave.max() == pytest.approx(1.0, abs=1e-4)
+    assert wave.min() == -1.0
+
+
+def test_any_stretch_can_be_read(table: pa.Table, cache: Path) -> None:
+    prepared = prepare(table, cache)
+    whole = prepared.read(3)
+    np.testing.assert_array_equal(prepared.read(3, 100, 50), whole[100:150])
+    np.testing.assert_array_equal(prepared.read(3, len(whole) - 10, 50), whole[-10:])
+
+
+def test_silence_around_speech_goes(tmp_path: Path, cache: Path) -> None:
+    rng = np.random.default_rng(0)
+    hiss = 0.0005 * rng.standard_normal(3 * RATE).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([hiss, voice(1.0), hiss]), RATE)
+    assert prepare(of(tmp_path / "a.wav"), cache).samples[0] < 2 * RATE
+
+
+def test_a_held_vowel_between_pauses_is_speech(tmp_path: Path, cache: Path) -> None:
+    time_s = np.arange(4 * RATE) / RATE
+    vowel = sum(np.sin(2 * np.pi * 150 * k * time_s) / k for k in range(1, 10)) * 0.1
+    hiss = 0.0005 * np.random.default_rng(0).standard_normal(6 * RATE)
+    hiss[RATE : 5 * RATE] += vowel
+    soundfile.write(tmp_path / "a.wav", hiss.astype(np.float32), RATE)
+    prepared = prepare(of(tmp_path / "a.wav"), cache)
+    assert prepared.samples[0] == pytest.approx(4.2 * RATE, abs=0.3 * RATE)
+
+
+def test_parts_of_a_recording(tmp_path: Path, cache: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", voice(4.0), RATE)
+    path = str(tmp_path / "a.wav")
+    rows = [
+        {"path": path, "speaker": "a", "start_s": "0.5", "duration_s": "1.5"},
+        {"path": path, "speaker": "a", "start_s": "2.0", "duration_s": None},
+    ]
+    prepared = prepare(utterances(rows), cache)
+    assert prepared.samples[0] <= 1.5 * RATE
+    assert RATE < prepared.samples[1] <= 2 * RATE
+    assert prepared.table["duration_s"].to_pylist() == [1.5, prepared.samples[1] / RATE]
+
+
+class TestFailures:
+    @pytest.fixture
+    def mixed(self, tmp_path: Path) -> list[Path]:
+        """One good recording and five bad ones."""
+        good, text, silent, empty, short, missing = (
+            tmp_path / f"{name}.wav"
+            for name in ("good", "text", "silent", "empty", "short", "missing")
+        )
+        soundfile.write(good, voice(1.0), RATE)
+        text.write_text("this is no recording")
+        soundfile.write(silent, np.zeros(RATE), RATE)
+        empty.write_bytes(b"")
+        soundfile.write(short, np.full(3, 0.5), RATE)
+        return [text, silent, good, empty, short, missing]
+
+    def test_bad_recordings_are_left_out_and_listed(self, mixed: list[Path], cache: Path) -> None:
+        prepared = prepare(of(*mixed), cache)
+        assert prepared.table["speaker"].to_pylist() == ["good"]
+        assert len(prepared.wave(0)) == prepared.samples[0]
+        assert len(prepared.failures) == 5
+        bad = [path for path in mixed if path.stem != "good"]
+        for failure, path in zip(prepared.failures, bad, strict=True):
+            assert failure.startswith(f"{path}")
+            assert "\n" not in failure
+
+    def test_failures_are_remembered(self, mixed: list[Path], cache: Path) -> None:
+        first, again = prepare(of(*mixed), cache), prepare(of(*mixed), cache)
+        assert again.failures == first.failures
+
+    def test_more_than_allowed_is_one_line(self, mixed: list[Path], cache: Path) -> None:
+        assert len(prepare(of(*mixed), cache, max_failures=5)) == 1
+        with pytest.raises(DataError, match=r"5 of 6 recordings failed.*4 allowed") as caught:
+            prepare(of(*mixed), cache, max_failures=4)
+        assert "\n" not in str(caught.value)
+
+    def test_nothing_good_is_one_line(self, mixed: list[Path], cache: Path) -> None:
+        with pytest.raises(DataError, match=r"none of 2 recordings.*text\.wav"):
+            prepare(of(*mixed[:2]), cache)
+
+    def test_no_utterances_is_one_line(self, table: pa.Table, cache: Path) -> None:
+        with pytest.raises(DataError, match="no utterances to prepare"):
+            prepare(table.slice(0, 0), cache)
+
+    def test_a_cache_that_cannot_be_written_is_one_line(
+        self, table: pa.Table, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match="cannot be written"):
+            prepare(table, tmp_path / "file")
+
+    def test_a_shard_that_is_gone_is_one_line(self, table: pa.Table, cache: Path) -> None:
+        prepared = prepare(table, cache)
+        (prepared.folder / "000000.i16").unlink()
+        with pytest.raises(DataError, match="run again to prepare"):
+            prepared.read(0)
+
+
+class TestShards:
+    @pytest.fixture(autouse=True)
+    def small_shards(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
+
+    @pytest.fixture
+    def decoded(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The recordings that were decoded, in any order."""
+        paths: list[str] = []
+        original = module._decode
+
+        def counted(path: str, *segment: float | None) -> object:
+            paths.append(path)
+            return original(path, *segment)
+
+        monkeypatch.setattr(module, "_decode", counted)
+        return paths
+
+    def test_several_shards_are_one_table(self, table: pa.Table, cache: Path) -> None:
+        prepared = prepare(table, cache)
+        assert prepared.shard.tolist() == [0, 0, 1, 1, 2]
+        for row, path in enumerate(table["path"].to_pylist()):
+            assert prepared.samples[row] == len(audio.trim_silence(audio.load(path)))
+
+    def test_the_second_time_nothing_is_decoded(
+        self, table: pa.Table, cache: Path, decoded: list[str]
+    ) -> None:
+        counts: list[int] = []
+        prepare(table, cache, progress=counts.append)
+        assert sum(counts) == len(decoded) == 5
+        decoded.clear()
+        counts.clear()
+        prepare(table, cache, progress=counts.append)
+        assert decoded == []
+        assert sum(counts) == 5
+
+    @pytest.mark.parametrize("lost", ["000001.parquet", "000001.i16"])
+    def test_only_a_missing_shard_is_made_again(
+        self, table: pa.Table, cache: Path, decoded: list[str], lost: str
+    ) -> None:
+        first = prepare(table, cache)
+        waves = [first.wave(row) for row in range(5)]
+        (first.folder / lost).unlink()
+        decoded.clear()
+        again = prepare(table, cache)
+        assert sorted(decoded) == table["path"].to_pylist()[2:4]
+        for row in range(5):
+            np.testing.assert_array_equal(again.wave(row), waves[row])
+
+    def test_an_interrupted_preparation_goes_on(
+        self, table: pa.Table, cache: Path, decoded: list[str]
+    ) -> None:
+        def interrupt(_: int) -> None:
+            if len(decoded) >= 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            prepare(table, cache, progress=interrupt)
+        decoded.clear()
+        assert len(prepare(table, cache)) == 5
+        assert table["path"].to_pylist()[0] not in decoded
+
+    def test_it_can_be_read_in_another_process_and_by_many_threads(
+        self, table: pa.Table, cache: Path
+    ) -> None:
+        prepared = prepare(table, cache)
+        again = pickle.loads(pickle.dumps(prepared))
+        found: list[bool] = []
+
+        def read() -> None:
+            found.append(all(np.array_equal(again.wave(r), prepared.wave(r)) for r in range(5)))
+
+        threads = [threading.Thread(target=read) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [True] * 8
+
+
+class TestKey:
+    def test_a_changed_recording_is_prepared_anew(self, table: pa.Table, cache: Path) -> None:
+        first = prepare(table, cache)
+        soundfile.write(table["path"][0].as_py(), voice(3.0, 9), RATE)
+        second = prepare(table, cache)
+        assert second.folder != first.folder
+        assert second.samples[0] > first.samples[0]
+
+    def test_labels_do_not_matter_and_are_those_given(self, table: pa.Table, cache: Path) -> None:
+        first = prepare(table, cache)
+        place = table.schema.get_field_index("gender")
+        second = prepare(table.set_column(place, "gender", pa.array(["M"] * 5)), cache)
+        assert second.folder == first.folder
+        assert set(second.table["gender"].to_pylist()) == {"M"}
+
+    def test_rows_and_their_order_matter(self, table: pa.Table, cache: Path) -> None:
+        folders = {
+            prepare(rows, cache).folder
+            for rows in (table, table.slice(1), table.take([1, 0, 2, 3, 4]))
+        }
+        assert len(folders) == 3
+
+    def test_a_recording_that_appears_is_prepared(self, tmp_path: Path, cache: Path) -> None:
+        good, late = tmp_path / "good.wav", tmp_path / "late.wav"
+        soundfile.write(good, voice(1.0), RATE)
+        assert len(prepare(of(good, late), cache)) == 1
+        soundfile.write(late, voice(1.0), RATE)
+        assert len(prepare(of(good, late), cache)) == 2
+
+
+class TestNoises:
+    def test_any_recordings_become_wav_once(self, tmp_path: Path, cache: Path) -> None:
+        (tmp_path / "noises" / "deep").mkdir(parents=True)
+        soundfile.write(tmp_path / "noises" / "deep" / "a.flac", voice(1.0), 44_100)
+        folder = prepare_noises(tmp_path / "noises", cache)
+        assert [path.suffix for path in folder.iterdir()] == [".wav"]
+        assert soundfile.info(next(folder.iterdir())).samplerate == RATE
+        before = next(folder.iterdir()).stat().st_mtime_ns
+        assert prepare_noises(tmp_path / "noises", cache) == folder
+        assert next(folder.iterdir()).stat().st_mtime_ns == before
+
+    def test_an_empty_or_missing_folder_is_one_line(self, tmp_path: Path, cache: Path) -> None:
+        for folder in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(DataError, match=str(folder)):
+                prepare_noises(folder, cache)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from hive_mtl.learn import prepare as module
+module.SHARD_UTTERANCES = 2
+module.prepare(pq.read_table(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on(
+    table: pa.Table, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
+    many = pa.concat_tables([table] * 60)
+    pq.write_table(many, tmp_path / "table.parquet")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "table.parquet"), str(cache)]
+    process = subprocess.Popen(command, env=dict(os.environ))
+    while len(list(cache.glob("*/*.parquet"))) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    prepared = prepare(many, cache)
+    assert len(prepared) == 300
+    whole = prepare(many, tmp_path / "another")
+    for row in range(0, 300, 7):
+        np.testing.assert_array_equal(prepared.read(row), whole.read(row))

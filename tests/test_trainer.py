@@ -1,0 +1,414 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from learning import speaker_names, tiny_recipe, write_corpus, write_table
+from voices import RATE, voice
+
+import hive_mtl
+from hive_mtl.errors import ConfigError, DataError, ModelError
+from hive_mtl.learn import checkpoint, trainer
+from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.trainer import learning_rate, train
+
+EVERYTHING = {
+    "speaker": {"speeds": [1.0, 0.9]},
+    "gender": {},
+    "age": {},
+}
+FRONT_END_AND_TRUNK = ("trunk.", "heads.gender.", "heads.age.", "heads.speaker.")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"), training=8)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of sixty steps, from the table of utterances to the exported model."""
+    recipe = tiny_recipe(
+        cache,
+        tasks=EVERYTHING,
+        batches={"size": 16},
+        augment={"frequency_masks": 1},
+        trainer={"steps": 60, "validate_every": 30, "learning_rate": 0.01},
+    )
+    return train(recipe, [str(corpus)], tmp_path_factory.mktemp("runs") / "run").folder
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the slow end of a run where it is not what is tested."""
+    monkeypatch.setattr(trainer, "export_onnx", lambda _, path: path)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path).weights
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+class TestRun:
+    def test_leaves_all_its_files(self, run: Path) -> None:
+        names = {path.name for path in run.iterdir()}
+        assert names == {
+            "last.safetensors",
+            "best.safetensors",
+            "model.onnx",
+            "model.json",
+            "log.jsonl",
+            "tensorboard",
+        }
+        assert any(path.name.startswith("events") for path in (run / "tensorboard").iterdir())
+
+    def test_learns(self, run: Path) -> None:
+        losses = [line for line in logged(run) if "loss/speaker" in line]
+        assert [line["step"] for line in losses] == [50, 60]
+        first = tiny_first_loss(run)
+        for task in EVERYTHING:
+            assert losses[-1][f"loss/{task}"] < 0.9 * first[task]
+
+    def test_validates_on_voices_it_does_not_learn(self, run: Path) -> None:
+        found = [line for line in logged(run) if "validation/eer/tiny" in line]
+        assert [line["step"] for line in found] == [30, 60]
+        assert all(0 <= line["validation/eer/tiny"] <= 1 for line in found)
+        assert "validation/balanced_accuracy/gender" in found[0]
+        learnt = checkpoint.load(run).header.tasks["speaker"]["classes"]
+        assert learnt == [f"tiny/{name}" for name in speaker_names(8, validation=False)]
+
+    def test_best_is_the_checkpoint_with_the_lowest_error(self, run: Path) -> None:
+        errors = {
+            line["step"]: line["validation/eer/tiny"]
+            for line in logged(run)
+            if "validation/eer/tiny" in line
+        }
+        best = checkpoint.load(run / "best.safetensors").header
+        last = checkpoint.load(run / "last.safetensors").header
+        assert best.best == last.best == min(errors.values()) == errors[best.step]
+        assert last.step == 60
+
+    def test_only_last_can_be_resumed(self, run: Path) -> None:
+        assert checkpoint.load(run / "best.safetensors").optimiser == {}
+        assert checkpoint.load(run / "last.safetensors").optimiser
+        assert (run / "best.safetensors").stat().st_size < (
+            run / "last.safetensors"
+        ).stat().st_size
+
+    def test_says_what_it_learnt_from(self, run: Path) -> None:
+        (data,) = checkpoint.load(run).header.data
+        assert (data.corpus, data.speakers, data.utterances) == ("tiny", 8, 16)
+
+    def test_gives_a_model_that_works(self, run: Path) -> None:
+        model = hive_mtl.load(run)
+        assert model.description.calibration is not None
+        same = model.verify((voice(2.5, 3), RATE), (voice(3.0, 3), RATE))
+        assert 0 <= same.probability <= 1
+        assert set(model.attributes((voice(2.0), RATE))) == {"gender", "age"}
+
+
+def tiny_first_loss(run: Path) -> dict[str, float]:
+    """The losses of a network that has learnt nothing: of equal chances."""
+    voices = len(checkpoint.load(run).header.tasks["speaker"]["classes"])
+    return {
+        "speaker": torch.tensor(2.0 * voices).log().item(),
+        "gender": torch.tensor(2.0).log().item(),
+        "age": torch.tensor(2.0).log().item(),
+    }
+
+
+@pytest.mark.usefixtures("no_export")
+class TestRefusals:
+    def recipe(self, cache: Path, **changes: Any) -> Recipe:
+        return tiny_recipe(cache, **changes)
+
+    def test_a_folder_with_a_run_is_not_overwritten(
+        self, run: Path, corpus: Path, cache: Path
+    ) -> None:
+        with pytest.raises(ConfigError, match="holds a run already: go on with --resume"):
+            train(self.recipe(cache), [str(corpus)], run)
+
+    def test_a_run_is_resumed_only_with_its_recipe(
+        self, run: Path, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        copy = shutil.copytree(run, tmp_path / "copy")
+        with pytest.raises(ConfigError, match="recipe differs"):
+            train(self.recipe(cache), [str(corpus)], copy, resume=True)
+
+    def test_a_run_is_resumed_only_with_its_data(
+        self, run: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        copy = shutil.copytree(run, tmp_path / "copy")
+        another = write_corpus(tmp_path / "another", training=4)
+        with pytest.raises(DataError, match="data differs"):
+            train(checkpoint.load(run).recipe, [str(another)], copy, resume=True)
+
+    def test_no_data(self, cache: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="--data"):
+            train(self.recipe(cache), [], tmp_path / "run")
+
+    def test_nothing_to_train_on(self, cache: Path, tmp_path: Path) -> None:
+        table = write_corpus(tmp_path / "corpus", training=0)
+        with pytest.raises(DataError, match="no utterances to learn from") as caught:
+            train(self.recipe(cache), [str(table)], tmp_path / "run")
+        assert "\n" not in str(caught.value)
+
+    def test_an_unknown_task(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
+        recipe = self.recipe(cache, tasks={"moood": {}})
+        with pytest.raises(ConfigError, match="unknown task 'moood'.*did you mean 'mood'"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
+    def test_a_task_without_labels(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
+        recipe = self.recipe(cache, tasks={"speaker": {}, "emotion": {}})
+        with pytest.raises(DataError, match="task 'emotion'.*leave the task out"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
+    def test_freeze_without_a_model(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="--from"):
+            train(self.recipe(cache), [str(corpus)], tmp_path / "run", freeze=True)
+
+    def test_freeze_without_a_new_task(
+        self, run: Path, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache, tasks={"gender": {}})
+        with pytest.raises(ConfigError, match="--tasks"):
+            train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True)
+
+    def test_a_loss_that_is_no_number(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            trainer.TaskLosses, "total", lambda _, parts: sum(parts.values()) * torch.nan
+        )
+        with pytest.raises(ModelError, match=r"not a finite number at step 1.*learning_rate"):
+            train(self.recipe(cache), [str(corpus)], tmp_path / "run")
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+@pytest.mark.usefixtures("no_export")
+class TestResume:
+    def test_a_finished_run_stays_as_it_is(self, run: Path, corpus: Path, tmp_path: Path) -> None:
+        copy = shutil.copytree(run, tmp_path / "copy")
+        train(checkpoint.load(run).recipe, [str(corpus)], copy, resume=True)
+        for name, weight in weights(run / "last.safetensors").items():
+            assert torch.equal(weights(copy / "last.safetensors")[name], weight)
+        assert logged(copy) == logged(run)
+
+    def test_without_a_checkpoint_it_begins(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        train(tiny_recipe(cache), [str(corpus)], tmp_path / "run", resume=True)
+        assert checkpoint.load(tmp_path / "run" / "last.safetensors").header.step == 6
+
+    def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recipe = tiny_recipe(
+            cache, tasks=EVERYTHING, augment={"coloured_noise": 0.5, "time_masks": 1}
+        )
+        whole = train(recipe, [str(corpus)], tmp_path / "whole").folder
+        original = trainer._Run._step
+
+        def interrupted(self: Any, step: int, batch: Any) -> None:
+            if step == 5:
+                raise KeyboardInterrupt
+            original(self, step, batch)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trainer._Run, "_step", interrupted)
+            train(recipe, [str(corpus)], tmp_path / "parts")
+        parts = train(recipe, [str(corpus)], tmp_path / "parts", resume=True).folder
+        assert_same_checkpoints(whole, parts)
+
+
+@pytest.mark.usefixtures("no_export")
+class TestFineTuning:
+    def test_new_voices_change_the_trunk_and_begin_from_its_weights(
+        self, run: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        recipe = tiny_recipe(
+            cache, trunk={"channels": 64}, trainer={"steps": 1, "learning_rate": 1e-9}
+        )
+        tuned = train(recipe, [str(own)], tmp_path / "tuned", start_from=run).folder
+        before, after = weights(run), weights(tuned / "last.safetensors")
+        assert checkpoint.load(tuned).recipe.trunk.channels == 16
+        for name, weight in after.items():
+            if name.startswith("trunk.") and name.endswith("weight"):
+                torch.testing.assert_close(weight, before[name], atol=1e-5, rtol=0)
+        assert len(after["heads.speaker.weight"]) == 4  # the parent had two speeds of eight
+
+    def test_heads_that_answer_as_before_keep_their_weights(
+        self, run: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        recipe = tiny_recipe(cache, trainer={"steps": 1, "learning_rate": 1e-9})
+        tuned = train(recipe, [str(own)], tmp_path / "tuned", start_from=run).folder
+        before, after = weights(run), weights(tuned / "last.safetensors")
+        for name in ("heads.gender.weight", "heads.age.weight"):
+            torch.testing.assert_close(after[name], before[name], atol=1e-5, rtol=0)
+
+    def test_another_form_of_head_begins_anew(
+        self, run: Path, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        tasks = {**EVERYTHING, "gender": {"loss": {"name": "aam", "sub_centres": 2}}}
+        recipe = tiny_recipe(cache, tasks=tasks, trainer={"steps": 1})
+        tuned = train(recipe, [str(corpus)], tmp_path / "tuned", start_from=run).folder
+        assert len(weights(tuned)["heads.gender.weight"]) == 4
+
+    def test_without_voices_to_validate_on_the_calibration_is_inherited(
+        self, run: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        tuned = train(tiny_recipe(cache), [str(own)], tmp_path / "tuned", start_from=run).folder
+        assert checkpoint.load(tuned).header.calibration == checkpoint.load(run).header.calibration
+
+
+@pytest.fixture(scope="module")
+def frozen(
+    run: Path, corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run with a head for mood on its frozen embedding."""
+    recipe = tiny_recipe(cache, tasks={"mood": {}}, trainer={"learning_rate": 0.01})
+    out = tmp_path_factory.mktemp("runs") / "frozen"
+    return train(recipe, [str(corpus)], out, start_from=run, freeze=True).folder
+
+
+class TestFreezing:
+    def test_trunk_and_old_heads_stay_bit_for_bit(self, run: Path, frozen: Path) -> None:
+        before, after = weights(run), weights(frozen)
+        new = after.keys() - before.keys()
+        assert new == {"heads.mood.weight", "heads.mood.bias"}
+        assert before.keys() < after.keys()
+        for name, weight in before.items():
+            assert torch.equal(after[name], weight), name
+
+    def test_the_new_head_answers_beside_the_old(self, run: Path, frozen: Path) -> None:
+        model, parent = hive_mtl.load(frozen), hive_mtl.load(run)
+        recording = (voice(2.0, 3), RATE)
+        answers = model.attributes(recording)
+        assert set(answers) == {"gender", "age", "mood"}
+        assert set(answers["mood"].alternatives) == {"calm", "glad"}
+        assert answers["gender"] == parent.attributes(recording)["gender"]
+        assert model.embed(recording).vector @ parent.embed(recording).vector > 1 - 1e-6
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = [learning_rate(step, 100, 0.1) for step in range(1, 101)]
+    assert rates[4] == 0.5
+    assert max(rates) == rates[9] == 1.0
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[-1] == pytest.approx(0.0)
+    assert learning_rate(1, 1, 0.05) == 1.0
+
+
+def test_unreadable_recordings_are_left_out_and_told(
+    cache: Path, tmp_path: Path, no_export: None
+) -> None:
+    table = write_corpus(tmp_path / "corpus", training=6, validation=0)
+    lines = table.read_text().splitlines()
+    broken = tmp_path / "corpus" / "broken.wav"
+    broken.write_text("no recording")
+    name = speaker_names(1, validation=False)[0]
+    table.write_text("\n".join([*lines, f"broken.wav,{name},tiny,female,20,"]) + "\n")
+    trained = train(tiny_recipe(cache), [str(table)], tmp_path / "run")
+    assert len(trained.failures) == 1
+    assert trained.failures[0].startswith(str(broken))
+
+
+def assert_same_checkpoints(first: Path, second: Path) -> None:
+    """Weights, optimiser and progress are the same, tensor by tensor."""
+    one, two = (checkpoint.load(folder / "last.safetensors") for folder in (first, second))
+    assert one.header == two.header
+    for mine, other in ((one.weights, two.weights), (one.optimiser, two.optimiser)):
+        assert mine.keys() == other.keys()
+        assert [name for name in mine if not torch.equal(mine[name], other[name])] == []
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from hive_mtl.learn.config import parse_recipe
+from hive_mtl.learn.trainer import train
+import json
+if __name__ == "__main__":
+    recipe, data, out, resume = sys.argv[1:]
+    recipe = parse_recipe(json.loads(Path(recipe).read_text()), "recipe")
+    train(recipe, [data], Path(out), resume=resume == "resume")
+"""
+
+
+def start(recipe: Recipe, corpus: Path, out: Path, *, resume: bool = False) -> subprocess.Popen:
+    """A training process of its own, on one thread."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    script, settings = out.parent / "script.py", out.parent / f"{out.name}.json"
+    script.write_text(SCRIPT)
+    settings.write_text(recipe.model_dump_json())
+    words = [str(settings), str(corpus), str(out), "resume" if resume else "new"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen([sys.executable, str(script), *words], env=environment)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_ends_with_the_same_weights(
+    corpus: Path, cache: Path, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(
+        cache,
+        tasks=EVERYTHING,
+        augment={"coloured_noise": 0.3, "equaliser": 0.3, "time_masks": 1},
+        trainer={"steps": 300, "validate_every": 40, "workers": 1},
+    )
+    assert start(recipe, corpus, tmp_path / "whole").wait() == 0
+    killed = tmp_path / "killed"
+    process = start(recipe, corpus, killed)
+    while not (killed / "last.safetensors").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert checkpoint.load(killed / "last.safetensors").header.step < 300
+    assert start(recipe, corpus, killed, resume=True).wait() == 0
+    assert_same_checkpoints(tmp_path / "whole", killed)
+    assert (killed / "model.onnx").is_file()
+    steps = [line["step"] for line in logged(killed) if "loss/speaker" in line]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
+def test_two_processes_run_the_same_code(corpus: Path, cache: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(cache, tasks=EVERYTHING, trainer={"devices": 2, "steps": 8})
+    assert start(recipe, corpus, tmp_path / "run").wait(timeout=300) == 0
+    found = checkpoint.load(tmp_path / "run" / "last.safetensors")
+    assert found.header.step == 8
+    assert all(torch.isfinite(weight).all() for weight in found.weights.values())
+    assert (tmp_path / "run" / "model.onnx").is_file()
+    assert [line["step"] for line in logged(tmp_path / "run") if "loss/gender" in line] == [8]
+
+
+def test_a_table_may_name_a_split(corpus: Path, cache: Path, tmp_path: Path, no_export: None) -> None:
+    import csv
+
+    with corpus.open() as file:
+        rows = [
+            {**row, "path": str(corpus.parent / row["path"]), "split": split}
+            for row, split in zip(csv.DictReader(file), ["train"] * 12 + ["test"] * 99, strict=False)
+        ]
+    table = write_table(tmp_path / "table.csv", rows)
+    folder = train(tiny_recipe(cache), [str(table)], tmp_path / "run").folder
+    assert len(checkpoint.load(folder).header.tasks["speaker"]["classes"]) == 6
