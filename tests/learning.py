@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import soundfile
-from voices import RATE, voice
 
 from hive_mtl.learn.config import Recipe, parse_recipe
 from hive_mtl.learn.utterances import conform, is_validation_voice
+from voices import RATE, voice
 
 CORPUS = "tiny"
 TRUNK = {

@@ -6,11 +6,11 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voices import RATE, voice
 
 from hive_mtl.errors import DataError
 from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask
 from hive_mtl.learn.batches import SHORTEST_CROP
+from voices import RATE, voice
 
 CHANGES = ["coloured_noise", "equaliser", "telephone", "codec"]
 
@@ -43,7 +43,9 @@ def test_the_wave_that_is_given_stays_as_it_is(change: str) -> None:
     np.testing.assert_array_equal(wave, before)
 
 
-@pytest.mark.parametrize("wave", [np.zeros(SHORTEST_CROP, np.float32), voice(0.1)], ids=["silent", "short"])
+@pytest.mark.parametrize(
+    "wave", [np.zeros(SHORTEST_CROP, np.float32), voice(0.1)], ids=["silent", "short"]
+)
 def test_silent_and_short_crops_survive_every_change(wave: np.ndarray) -> None:
     augmenter = WaveAugmenter(AugmentConfig(**dict.fromkeys(CHANGES, 1.0)))
     assert np.isfinite(augmenter(wave, 0)).all()

@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learning import CORPUS, speaker_names, utterances, write_corpus
-from voices import RATE, voice
 
 from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
@@ -26,6 +24,8 @@ from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.prepare import Prepared, prepare, to_float
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import training_utterances
+from learning import CORPUS, speaker_names, utterances, write_corpus
+from voices import RATE, voice
 
 MELS = 24
 NOTHING = AugmentConfig()

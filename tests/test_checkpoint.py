@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from learning import tiny_recipe
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -18,6 +17,7 @@ from hive_mtl.learn import checkpoint
 from hive_mtl.learn.checkpoint import Header
 from hive_mtl.learn.model import UnifiedModel, make_heads
 from hive_mtl.learn.tasks import get_task
+from learning import tiny_recipe
 
 CALIBRATION = Calibration(slope=8.0, intercept=-2.0, thresholds={"0.01": 0.4})
 DATA = DataSummary(corpus="tiny", speakers=3, utterances=6, hours=0.1, licences=("CC0",))
@@ -33,7 +33,11 @@ def make(tmp_path: Path) -> tuple[Header, UnifiedModel]:
         "age": [(20.0, 30.0), None, (61.0, 62.0), None],
     }
     for task in tasks:
-        task.fit(labels[task.name], voices, task.Config(**({} if task.name == "speaker" else {"min_speakers": 1})))
+        task.fit(
+            labels[task.name],
+            voices,
+            task.Config(**({} if task.name == "speaker" else {"min_speakers": 1})),
+        )
     torch.manual_seed(0)
     model = UnifiedModel(recipe.trunk, recipe.mels, make_heads(recipe.tasks, tasks, 16))
     header = Header(

@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from learning import SETTINGS, tiny_recipe
 
 from hive_mtl.errors import ConfigError
 from hive_mtl.learn.config import Recipe, known_recipes, load_recipe, parse_recipe
+from learning import SETTINGS, tiny_recipe
 
 
 def problem(**changes: Any) -> str:

@@ -6,8 +6,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from learning import tiny_recipe
-from voices import RATE, voice
 
 import hive_mtl
 from hive_mtl import audio
@@ -17,6 +15,8 @@ from hive_mtl.learn.checkpoint import Checkpoint, Header
 from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.model import UnifiedModel, make_heads
 from hive_mtl.learn.tasks import TaskConfig, get_task
+from learning import tiny_recipe
+from voices import RATE, voice
 
 SECONDS = (0.5, 60.0, 1.0, 3.7, 12.0, 0.8)
 CALIBRATION = Calibration(slope=8.0, intercept=-2.0, thresholds={"0.01": 0.4})

@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from voices import RATE, voice
 
 from hive_mtl.learn.features import FRAME_SAMPLES, LogMel, frame_counts, frame_mask, mel_filters
+from voices import RATE, voice
 
 KALDI_SCALE = 32_768.0
 

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
-from learning import utterances
-from voices import RATE, voice
 
 from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import prepare as module
 from hive_mtl.learn.prepare import prepare, prepare_noises
+from learning import utterances
+from voices import RATE, voice
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Checkpoint -> ONNX: front end inside, any length, any batch, embedding and heads as outputs."""
 
 import datetime
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hive_mtl.description import (
     ModelDescription,
 )
 from hive_mtl.learn.checkpoint import Checkpoint, weights_digest
-from hive_mtl.learn.features import SAMPLE_RATE
+from hive_mtl.learn.features import FRAME_SAMPLES, SAMPLE_RATE
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.tasks import Task
 
@@ -52,7 +54,9 @@ def describe(checkpoint: Checkpoint) -> ModelDescription:
         sample_rate=SAMPLE_RATE,
         embedding_dim=recipe.trunk.embedding_dim,
         trunk=recipe.trunk.name,
-        parameters=sum(p.numel() for name, p in checkpoint.model().named_parameters() if name in kept),
+        parameters=sum(
+            p.numel() for name, p in checkpoint.model().named_parameters() if name in kept
+        ),
         heads=tuple(head for head in heads if head is not None),
         calibration=checkpoint.header.calibration,
         data=checkpoint.header.data,
@@ -69,26 +73,32 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> ModelDescription:
     model = checkpoint.model()
     if "speaker" in model.heads:
         del model.heads["speaker"]
-    exported = Exported(model, checkpoint.tasks()).eval()
     description = describe(checkpoint)
-    names = [ONNX_EMBEDDING, *(head.task for head in description.heads)]
-    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=400)
-    program = torch.onnx.export(
-        exported,
-        (torch.randn(2, SAMPLE_RATE) * 0.1, torch.tensor([SAMPLE_RATE, SAMPLE_RATE // 2])),
-        input_names=list(ONNX_INPUTS),
-        output_names=names,
-        dynamic_shapes=({0: batch, 1: samples}, {0: batch}),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    if program is None:  # only without dynamo; keeps the type checker informed
-        raise RuntimeError("torch.onnx.export gave no program")
-    proto = program.model_proto
+    proto = _to_onnx(Exported(model, checkpoint.tasks()).eval(), description)
     onnx.helper.set_model_props(proto, {ONNX_METADATA_KEY: description.model_dump_json()})
     with atomic_write(path) as temporary:
         onnx.save(proto, temporary)
     with atomic_write(path.with_name("model.json")) as temporary:
         temporary.write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
     return description
+
+
+def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelProto:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that are not used
+    example = torch.randn(2, SAMPLE_RATE) * 0.1, torch.tensor([SAMPLE_RATE, SAMPLE_RATE // 2])
+    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=FRAME_SAMPLES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own parts
+        program = torch.onnx.export(
+            exported,
+            example,
+            input_names=list(ONNX_INPUTS),
+            output_names=[ONNX_EMBEDDING, *(head.task for head in description.heads)],
+            dynamic_shapes=({0: batch, 1: samples}, {0: batch}),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program, as it does only without dynamo")
+    return program.model_proto

@@ -66,7 +66,8 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
         pairs = trials.all_pairs(voices)
         if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
             continue
-        cosines = np.einsum("td,td->t", embeddings[rows[pairs.left]], embeddings[rows[pairs.right]])
+        spoken = embeddings[rows]
+        cosines = (spoken @ spoken.T)[pairs.left, pairs.right]  # a copy a trial would fill memory
         (same_recording if same else eer)[corpus] = metrics.eer(cosines, pairs.target)
         if not same:
             scores.append(cosines)
@@ -107,7 +108,9 @@ def _batches_by_length(samples: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[n
 
 
 def _padded(prepared: Prepared, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    waves = np.zeros((len(rows), int(prepared.samples[rows].max())), dtype=np.float32)
+    # Whole seconds: torch keeps memory for every shape it meets, so it should meet few.
+    seconds = -(-int(prepared.samples[rows].max()) // SAMPLE_RATE)
+    waves = np.zeros((len(rows), seconds * SAMPLE_RATE), dtype=np.float32)
     for wave, row in zip(waves, rows, strict=True):
         wave[: prepared.samples[row]] = prepared.wave(row)
     return torch.from_numpy(waves), torch.from_numpy(prepared.samples[rows])

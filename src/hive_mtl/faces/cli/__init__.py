@@ -38,11 +38,13 @@ COMMANDS = (*_USING, *_DEVELOPING)
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
     "espeakng_loader": "demo",
+    "jinja2": "demo",
     "lhotse": "lhotse",
     "lightning_fabric": "train",
     "matplotlib": "analysis",
     "onnx": "train",
     "onnxscript": "train",
+    "platformdirs": "train",
     "openTSNE": "analysis",
     "pyarrow": "train",
     "pyroomacoustics": "train",

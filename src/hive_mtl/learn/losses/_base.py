@@ -25,9 +25,9 @@ class TaskLoss(nn.Module):
         counts: training examples of each class, in class order.
 
     ``reads`` says what ``forward`` takes first: the head's outputs ``(batch, outputs)`` or the
-    unified embedding ``(batch, dim)``; ``targets`` what it takes next: a class each ``(batch,)`` or 1,
-    0 or NaN for each threshold ``(batch, outputs)``. ``progress`` in [0, 1] is how far training has come; losses
-    with a schedule follow it.
+    unified embedding ``(batch, dim)``. ``targets`` says what it takes next: the class of each row
+    ``(batch,)``, or 1, 0 or NaN for each threshold ``(batch, outputs)``. ``progress`` in [0, 1] is
+    how far training has come; losses with a schedule follow it.
     """
 
     reads: ClassVar[Literal["outputs", "embedding"]] = "outputs"

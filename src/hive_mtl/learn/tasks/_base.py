@@ -69,9 +69,7 @@ class Task(ABC):
 
     def can_learn_by(self, loss: type[TaskLoss]) -> bool:
         """Whether a loss takes this task's targets and, where it has to answer, trains a head."""
-        return loss.targets == self.targets and (
-            loss.reads == "outputs" or self.describe() is None
-        )
+        return loss.targets == self.targets and (loss.reads == "outputs" or self.describe() is None)
 
     def answers_as(self, other: "Task") -> bool:
         """Whether a head of the other task is one of this: how many learnt it may differ."""
