@@ -1,4 +1,4 @@
-"""Real recordings, end to end: the shipped model on voices it has not learnt, and a short training."""
+"""Real recordings, end to end: the shipped model on voices it has not learnt; a short training."""
 
 import json
 from pathlib import Path

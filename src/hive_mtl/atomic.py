@@ -12,9 +12,9 @@ from hive_mtl.errors import DataError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``; on success it becomes ``path``, on error it is removed.
+    """Gives a temporary path beside ``path``: it becomes ``path``, or on an error it is removed.
 
-    What is made at the temporary path may be a file or a folder; a folder replaces an older folder.
+    What is made there may be a file or a folder; a folder replaces an older folder.
 
     Raises:
         DataError: the place cannot be written (no such folder, no permission, disk full).
@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync(temporary)
         if temporary.is_dir() and path.is_dir():
             path.rename(holder / "replaced")
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -40,9 +40,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{path}: cannot be written ({error.strerror or error}): free some space or choose another place"
-    )
+    reason = error.strerror or error
+    return DataError(f"{path}: cannot be written ({reason}): free space or choose another place")
 
 
 def _sync(path: Path) -> None:

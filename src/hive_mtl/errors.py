@@ -18,7 +18,7 @@ class DataError(HiveError):
 
 
 class ConfigError(HiveError):
-    """A recipe, an option or a name (of a task, trunk, loss, corpus) is not known or not allowed."""
+    """A recipe, an option or a name (of a task, trunk, loss ...) is not known or not allowed."""
 
 
 class ModelError(HiveError):
