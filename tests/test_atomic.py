@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 import subprocess
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, what_to_do
 from hive_mtl.errors import DataError
 
 
@@ -68,6 +69,39 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_error_that_is_not_about_the_place_stays_what_it_is(tmp_path: Path) -> None:
+    def copy_from(source: Path) -> None:
+        with atomic_write(tmp_path / "file.txt") as temporary:
+            temporary.write_text(source.read_text())
+
+    with pytest.raises(FileNotFoundError, match=r"source\.txt"):
+        copy_from(tmp_path / "source.txt")
+
+    def lose_the_line() -> None:
+        with atomic_write(tmp_path / "file.txt"):
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    with pytest.raises(ConnectionResetError):
+        lose_the_line()
+    assert contents(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EEXIST, "in the way"),
+        (errno.ENOTDIR, "in the way"),
+        (errno.EISDIR, "in the way"),
+        (errno.EACCES, "permissions"),
+        (errno.ENOENT, "check the path"),
+        (errno.EIO, "try again"),
+    ],
+)
+def test_every_refusal_of_the_system_has_an_advice(number: int, advice: str) -> None:
+    assert advice in what_to_do(OSError(number, os.strerror(number)))
+
+
 def test_a_full_disk_is_one_line_and_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
@@ -93,5 +127,6 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_file(tmp_path: Path) -> No
     )
     assert done.stdout.startswith(f"DataError {path}: cannot be written")
     assert done.stdout.count("\n") == 1
+    assert "free some space" in done.stdout
     assert path.read_bytes() == b"old"
     assert contents(tmp_path) == ["file.bin"]

@@ -568,3 +568,8 @@ def resident_bytes() -> int:
     if not statm.exists():
         return 0
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_an_empty_path_is_one_clear_line() -> None:
+    with pytest.raises(AudioError, match="an empty path"):
+        audio.load("")

@@ -18,7 +18,6 @@ from hive_mtl.learn.batches import (
     BatchConfig,
     Batches,
     BatchSampler,
-    task_labels,
 )
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.prepare import Prepared, prepare, to_float
@@ -43,7 +42,7 @@ def fit(prepared: Prepared, *names: str, **speaker: object) -> list[Task]:
     tasks = [get_task(name) for name in names]
     for task in tasks:
         config = task.Config(**(speaker if task.name == "speaker" else {"min_speakers": 1}))
-        task.fit(task_labels(task, prepared), prepared.table["speaker"].to_pylist(), config)
+        task.fit(task.labels_of(prepared.table), prepared.table["speaker"].to_pylist(), config)
     return tasks
 
 
@@ -170,7 +169,7 @@ class TestBatches:
         assert seen == set(speaker_names(6, validation=False))
 
     def test_a_missing_column_is_no_label(self, prepared: Prepared) -> None:
-        assert set(task_labels(get_task("emotion"), prepared)) == {None}
+        assert set(get_task("emotion").labels_of(prepared.table)) == {None}
 
     def test_nothing_labelled_is_one_line(self, prepared: Prepared) -> None:
         with pytest.raises(DataError, match="no utterance carries a label of any task"):

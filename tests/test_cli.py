@@ -86,12 +86,34 @@ def test_embed_takes_a_list_and_a_recording_once(run: Run) -> None:
         assert sorted(vectors) == ["high.flac", "low.wav"]
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"RIFF\x00\x00/\n.\n", b"l\xf6w.wav\n"])
+def test_embed_refuses_a_list_that_is_no_text(run: Run, content: bytes) -> None:
+    Path("list.txt").write_bytes(content)
+    status, out, err = embed(run, ["--list", "list.txt"])
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "list.txt" in err
+    assert "one path a line" in err
+
+
+def test_embed_takes_the_names_of_a_list_whole(run: Run) -> None:
+    odd = "a\u2028b\x0c.wav"
+    shutil.copy("low.wav", odd)
+    Path("list.txt").write_text(f"{odd}\n", encoding="utf-8")
+    assert embed(run, ["--list", "list.txt"])[0] == 0
+    with np.load("out.npz") as vectors:
+        assert list(vectors) == [odd]
+
+
 def test_embed_skips_names_and_counts_what_fails(run: Run) -> None:
     Path("text.wav").write_text("hello")
     words = ["nowhere.wav", "low.wav", "text.wav", "--json"]
     status, out, err = embed(run, words)
     assert status == 2
-    assert [line.partition(":")[0] for line in err.splitlines()] == ["nowhere.wav", "text.wav"]
+    assert [line.split(":")[:2] for line in err.splitlines()] == [
+        ["hive-mtl", " nowhere.wav"],
+        ["hive-mtl", " text.wav"],
+    ]
     answer = json.loads(out)
     assert answer["embeddings"] == 1
     assert set(answer["failed"]) == {"nowhere.wav", "text.wav"}
@@ -131,7 +153,7 @@ def test_verify_says_same_and_different_by_its_exit_status(run: Run) -> None:
     assert out.startswith("same voice")
     status, out, _ = run("verify", "low.wav", "high.flac", *model, "--json")
     verdict = json.loads(out)
-    assert set(verdict) == {"same", "probability", "score", "threshold"}
+    assert set(verdict) == {"model_id", "same", "probability", "score", "threshold"}
     assert status == (0 if verdict["same"] else 1)
 
 
@@ -149,6 +171,7 @@ def test_attributes_answers_in_words_and_in_json(run: Run) -> None:
     assert [line.split()[0] for line in out.splitlines()] == ["gender", "age"]
     assert "years" in out
     answers = json.loads(run(*words, "--json")[1])
+    assert answers["model_id"] == "tiny-0123456789ab"
     assert sum(answers["gender"]["alternatives"].values()) == pytest.approx(1, abs=1e-5)
 
 
@@ -222,12 +245,18 @@ def test_unusual_recordings_are_embedded(run: Run, rate_and_channels: tuple[int,
         (["embed", "low.wav", "-o", "out.npz", "--model", "low.wav"], "low.wav"),
         (["embed", "--list", "nowhere.txt", "-o", "out.npz"], "nowhere.txt"),
         (["embed", "empty", "-o", "out.npz"], "empty"),
+        (["embed", "", "-o", "out.npz"], "empty path"),
+        (["embed", "low.wav", "-o", "folder.npz", "--model", "tiny.onnx"], "is a folder"),
+        (["embed", "low.wav", "-o", "out.npz", "--max-failures", "-1"], "--max-failures"),
+        (["verify", "low.wav", "", "--model", "tiny.onnx"], "empty path"),
+        (["attributes", "", "--model", "tiny.onnx"], "empty path"),
         (["attributes", "low.wav", "--model", "tiny.onnx", "--threads", "0"], "threads"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
 def test_bad_usage_costs_one_line_with_the_way_out(run: Run, words: list[str], hint: str) -> None:
     Path("empty").mkdir()
+    Path("folder.npz").mkdir()
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 1
@@ -248,6 +277,9 @@ def test_bad_usage_costs_one_line_with_the_way_out(run: Run, words: list[str], h
         (["doctor", "no-path.csv"], "path"),
         (["evaluate", "tiny.onnx", "--data", "nowhere"], "nowhere"),
         (["evaluate", "tiny.onnx", "--data", "people", "--split", "tets"], "tets"),
+        (["evaluate", "tiny.onnx", "--data", "people", "--split", "validation"], "validation"),
+        (["evaluate", "tiny.onnx", "--data", "people", "-o", "good.toml"], "in the way"),
+        (["train", "good.toml", "--data", "people", "--out", "typo.toml"], "in the way"),
         (["export", "nowhere", "-o", "out.onnx"], "nowhere"),
         (["demo", "--speech", "nowhere"], "nowhere"),
     ],
@@ -333,7 +365,9 @@ def test_a_full_disk_costs_one_line(place: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         words = ("attributes", "low.wav", "--model", "tiny.onnx")
         status, err = command_line(*words, stdout=full)
-    assert (status, err) == (2, b"hive-mtl: No space left on device\n")
+    assert status == 2
+    assert err.startswith(b"hive-mtl: No space left on device: free some space")
+    assert err.count(b"\n") == 1
 
 
 def test_help_names_every_command_with_a_summary(run: Run) -> None:

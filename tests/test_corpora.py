@@ -11,7 +11,8 @@ import soundfile
 
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.corpora import read
+from hive_mtl.learn.corpora import read, read_all, read_each
+from hive_mtl.learn.corpora._names import own_splits
 from hive_mtl.learn.utterances import SCHEMA
 
 
@@ -52,6 +53,12 @@ def test_every_reader_claims_only_what_it_knows(kind, tmp_path):
     assert reader.matches(tmp_path / "nothing") is False
 
 
+@pytest.mark.parametrize("kind", corpora.kinds())
+def test_every_reader_knows_what_the_whole_corpus_is(kind, tmp_path):
+    whole = librispeech(tmp_path / "L").resolve()
+    assert corpora._reader(kind).root(whole) == whole
+
+
 def test_librispeech_is_found_and_knows_gender_chapter_and_split(tmp_path):
     table = read(str(librispeech(tmp_path / "LibriSpeech")))
     assert table.schema.names[: len(SCHEMA)] == SCHEMA.names
@@ -75,6 +82,81 @@ def test_a_librispeech_subset_is_found_from_inside_and_outside(tmp_path):
 def test_librispeech_without_a_part_for_training_is_free_to_use(tmp_path):
     table = read(str(librispeech(tmp_path / "L", ("dev-clean",))))
     assert column(table, "split") == [None, None]
+
+
+def test_what_lies_in_the_layout_of_librispeech_has_the_name_of_its_folder(tmp_path):
+    table = read(librispeech(tmp_path / "LibriTTS") / "test-clean")
+    assert set(column(table, "corpus")) == {"LibriTTS"}
+
+
+def test_parts_tell_the_split_only_beside_a_part_for_training():
+    assert own_splits(["train-clean-100", "test-other", "extra"]) == {
+        "train-clean-100": "train",
+        "test-other": "test",
+        "extra": None,
+    }
+    assert own_splits(["dev-clean", "test-clean"]) == {"dev-clean": None, "test-clean": None}
+
+
+def splits_of_subsets(table: pa.Table) -> dict[str, object]:
+    subsets = [Path(path).parts[-4] for path in column(table, "path")]
+    return dict(zip(subsets, column(table, "split"), strict=True))
+
+
+def test_subsets_that_are_given_one_by_one_have_their_splits_as_in_the_whole(tmp_path):
+    subsets = ("train-clean-100", "dev-clean", "test-clean", "extra")
+    root = librispeech(tmp_path / "LS", subsets)
+    parts = [str(root / subset) for subset in subsets]
+    assert splits_of_subsets(read_all(parts)) == splits_of_subsets(read(root))
+    assert splits_of_subsets(read_all(parts[1:])) == dict.fromkeys(subsets[1:])
+    other = librispeech(tmp_path / "other", ("train-clean",))
+    table = read_all([str(other / "train-clean"), parts[2]])
+    assert splits_of_subsets(table) == {"train-clean": "train", "test-clean": None}
+
+
+def test_the_union_keeps_every_label(tmp_path):
+    (tmp_path / "a.csv").write_text("path,speaker,mood\nx.wav,1,glad\n")
+    (tmp_path / "b.csv").write_text("path,speaker,age\ny.wav,1,30\nz.wav,2,40\n")
+    data = [str(tmp_path / "a.csv"), f"table:{tmp_path}/b.csv"]
+    table = read_all(data)
+    assert column(table, "corpus") == ["a", "b", "b"]
+    assert column(table, "mood") == ["glad", None, None]
+    assert column(table, "age") == [None, "30", "40"]
+    assert {name: len(part) for name, part in read_each(data).items()} == dict(
+        zip(data, (1, 2), strict=True)
+    )
+
+
+def test_nothing_to_read_is_refused():
+    with pytest.raises(DataError, match="no data"):
+        read_all([])
+
+
+def test_two_corpora_of_one_name_are_refused(tmp_path):
+    for place in ("here", "there"):
+        librispeech(tmp_path / place / "LibriSpeech")
+        record(tmp_path / place / "mine" / "ann" / "1.wav")
+        (tmp_path / place / "mine.csv").write_text("path,speaker\n/x.wav,ann\n")
+    for names in (("LibriSpeech", "LibriSpeech/train-clean"), ("mine", "mine"), ("mine.csv",) * 2):
+        places = [tmp_path / "here" / names[0], tmp_path / "there" / names[-1]]
+        with pytest.raises(DataError) as error:
+            read_all(list(map(str, places)))
+        assert str(places[0]) in str(error.value)
+        assert str(tmp_path / "there" / names[0]) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_tables_that_say_so_are_of_one_corpus(tmp_path):
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "t.csv").write_text("path,speaker,corpus\n/x.wav,ann,ours\n")
+    table = read_all([str(tmp_path / place / "t.csv") for place in ("here", "there")])
+    assert column(table, "corpus") == ["ours", "ours"]
+
+
+def test_data_that_is_given_twice_counts_once(tmp_path):
+    record(tmp_path / "ann" / "1.wav")
+    assert len(read_all([str(tmp_path), str(tmp_path)])) == 1
 
 
 def test_strays_in_librispeech_are_one_warning_each(tmp_path, caplog):

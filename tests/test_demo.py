@@ -17,7 +17,6 @@ from hive_mtl.faces.demo import material, pipeline, synthetic
 from hive_mtl.faces.demo.page import render
 from hive_mtl.faces.demo.story import Step, Story, duration, percent
 from hive_mtl.learn import corpora
-from hive_mtl.learn.config import load_recipe
 from hive_mtl.learn.diagram import draw, trace_layers
 from hive_mtl.learn.utterances import validation_mask
 from hive_mtl.use.model import load
@@ -122,13 +121,6 @@ def test_too_few_voices_are_refused_in_one_line(tmp_path: Path) -> None:
 def test_voices_with_one_recording_do_not_count(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 voices"):
         material.read_own(_own(tmp_path / "own", voices=9, recordings=1))
-
-
-def test_tasks_without_labels_are_left_out(corpus: Path) -> None:
-    recipe = material.with_learnable_tasks(load_recipe("demo"), corpora.read(corpus))
-    assert "speaker" in recipe.tasks
-    assert "age" not in recipe.tasks
-    assert "language" not in recipe.tasks
 
 
 def test_page_fetches_nothing(page: str) -> None:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
+from hive_mtl.faces import cli
 from hive_mtl.learn.corpora import read
 from hive_mtl.learn.doctor import Finding, counts, examine
 from hive_mtl.learn.utterances import conform
@@ -119,10 +120,57 @@ def test_labels_are_compared_over_the_table(table):
     ]
 
 
+def test_an_accent_is_compared_in_its_language(table):
+    accents = ["us", "england", "canada", "canada"]
+    rows = table(
+        [speech(seed) for seed in range(4)], accent=accents, language=["en", "en", "fr", "fr"]
+    )
+    assert examine(rows) == []
+
+
+def test_rows_are_counted_in_the_data_they_are_of(table):
+    rows = table(
+        [speech(1), speech(2), speech(1), None],
+        speaker=["ann", "bob", "cas", "bob"],
+        split=["train", "train", None, "test"],
+    )
+    found = examine(rows, parts={"a.csv": 2, "b.csv": 2})
+    assert [(finding.data, finding.row, finding.kind) for finding in found] == [
+        ("b.csv", 1, "duplicate"),
+        ("b.csv", 2, "missing"),
+        ("b.csv", 2, "two splits"),
+    ]
+    assert str(found[0]).startswith("row 1 of b.csv: ")
+    assert found[0].problem == "sounds exactly like row 1 of a.csv, speaker 'ann'"
+    assert found[2].problem.endswith("in 'train' (row 2 of a.csv)")
+
+
 def test_progress_counts_every_utterance(table):
     told = []
     examine(table([speech(1), None, speech(2)]), progress=told.append)
     assert told == [1, 2, 3]
+
+
+def test_the_command_examines_several_data_and_counts_each_kind(tmp_path, capsys):
+    for name, voice in (("mine", "ann"), ("yours", "bob")):
+        (tmp_path / name / voice).mkdir(parents=True)
+        soundfile.write(tmp_path / name / voice / "1.wav", speech(1), RATE)
+        (tmp_path / name / voice / "2.wav").write_bytes(b"")
+    mine, yours = str(tmp_path / "mine"), str(tmp_path / "yours")
+    assert cli.main(["doctor", mine]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["row 2"]
+    assert last == "1 findings in 2 rows: 1 unreadable"
+    assert cli.main(["doctor", mine, yours]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        f"row 2 of {mine}",
+        f"row 1 of {yours}",
+        f"row 2 of {yours}",
+    ]
+    assert last == "3 findings in 4 rows: 2 unreadable, 1 duplicate"
+    assert cli.main(["doctor"]) == 2
+    assert "no data" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -119,6 +119,23 @@ def test_a_pickled_model_is_the_same_model(model: hive.Model) -> None:
     assert copy.description == model.description
 
 
+def test_a_model_of_a_relative_path_survives_a_change_of_folder(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model_file.parent)
+    model = hive.load("model.onnx")
+    monkeypatch.chdir(tmp_path)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.description == model.description
+    results = multiprocessing.get_context("fork").Queue()
+    child = multiprocessing.get_context("fork").Process(
+        target=_embed_in_child, args=(model, results)
+    )
+    child.start()
+    assert results.get(timeout=60).size == model.description.embedding_dim
+    child.join(timeout=60)
+
+
 def _broken(folder: Path, kind: str) -> Path:
     file = folder / "model.onnx"
     current = description().model_dump_json()

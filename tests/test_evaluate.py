@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from hive_mtl import metrics
 from hive_mtl.description import Calibration, HeadDescription, ModelDescription
 from hive_mtl.errors import DataError, EmbeddingError
-from hive_mtl.evaluate import evaluate, read_trials
+from hive_mtl.evaluate import evaluate, read_trials, take_split
 from hive_mtl.evaluate.bootstrap import Bootstrap
 from hive_mtl.evaluate.verification import min_cllr, trial_weights
-from hive_mtl.learn.utterances import conform
+from hive_mtl.learn.utterances import conform, is_validation_voice
 from hive_mtl.trials import Trials, all_pairs
 
 HEADS = (
@@ -186,6 +187,35 @@ def test_identification_enrols_one_utterance_a_speaker():
     assert one.identification[0].top1 is None
 
 
+def test_identification_within_gender_enrols_one_known_gender():
+    # every man stands between two women, so that only their gender keeps them apart
+    angles = {"a": (0, 9), "b": (5, 14), "c": (40, 49), "d": (45, 54), "e": (7, 47), "f": (3, 43)}
+    genders = {"a": "f", "b": "m", "c": "f", "d": "m", "e": None, "f": "other"}
+    rows = "aabbccddeeff"
+    model = KnownModel([at(angle) for each in angles.values() for angle in each])
+    utterances = table(rows, gender=[genders[speaker] for speaker in rows])
+    report = evaluate(model, utterances, bootstrap=DRAWS)
+    everyone, within = report.identification
+    assert (everyone.scope, everyone.speakers, everyone.probes) == ("all", 6, 60)
+    assert everyone.top1.value < 1
+    assert (within.scope, within.speakers, within.probes) == ("within gender", 4, 40)
+    assert within.top1.value == 1
+    assert "| corpus | within gender | 4 | 40 | 100.00" in report.markdown()
+
+
+def test_identification_within_gender_needs_two_voices_of_a_gender():
+    angles = [0, 0, 90, 90, 45, 45]
+    utterances = table("aabbcc", gender="ffffmm")
+    report = evaluate(KnownModel([at(angle) for angle in angles]), utterances, bootstrap=DRAWS)
+    within = report.identification[1]
+    assert (within.speakers, within.probes) == (2, 20)
+    alone = evaluate(KnownModel([at(0)] * 4), table("aabb", gender="ffmm"), bootstrap=DRAWS)
+    assert alone.identification[1].top1 is None
+    assert "| corpus | within gender | 0 | 0 | n/a |" in alone.markdown()
+    unknown = evaluate(KnownModel([at(0)] * 4), table("aabb"), bootstrap=DRAWS)
+    assert unknown.identification[1].top1 is None
+
+
 def test_identification_crosses_sessions():
     utterances = table("aabbb", session=["1", "2", "1", "1", None])
     found = evaluate(KnownModel([at(0)] * 5), utterances, bootstrap=DRAWS).identification[0]
@@ -331,6 +361,38 @@ def test_ambiguous_names_and_unreadable_lists_are_refused(tmp_path):
     for name in ("binary", "nowhere"):
         with pytest.raises(DataError, match="cannot be read as a trial list"):
             read_trials(tmp_path / name, twice)
+
+
+def test_a_split_of_the_data_is_taken_as_it_is():
+    utterances = table("aabb", split=["train", "validation", None, "test"])
+    assert take_split(utterances, "test", "data.csv")["speaker"].to_pylist() == ["b"]
+    assert len(take_split(utterances, "validation", "data.csv")) == 1
+    with pytest.raises(DataError, match=r"'tets' in data.csv: it has test, train, validation"):
+        take_split(utterances, "tets", "data.csv")
+
+
+def test_the_validation_voices_are_a_split_where_the_data_names_none():
+    speakers = [str(number) for number in range(60) for _ in range(2)]
+    utterances = table(speakers)
+    held_out = take_split(utterances, "validation", "data.csv")
+    expected = [speaker for speaker in speakers if is_validation_voice("corpus", speaker)]
+    assert held_out["speaker"].to_pylist() == expected
+    assert set(held_out["corpus"].to_pylist()) == {"corpus"}
+    with pytest.raises(DataError, match="no voice is held out"):
+        take_split(utterances.slice(0, 0), "validation", "data.csv")
+
+
+def test_the_halves_of_single_recordings_are_a_corpus_of_their_own():
+    speakers = [str(number) for number in range(60)]
+    held_out = take_split(table(speakers, duration_s=["9"] * 60), "validation", "data.csv")
+    assert set(held_out["corpus"].to_pylist()) == {"corpus (same recording)"}
+    assert set(held_out["duration_s"].to_pylist()) == {4.5}
+
+
+def test_a_long_evaluation_shows_how_far_it_is(monkeypatch, capfd):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    evaluate(KnownModel([at(0)] * 2), table("ab"), bootstrap=DRAWS)
+    assert "100%" in capfd.readouterr().err
 
 
 def test_an_empty_table_is_refused():

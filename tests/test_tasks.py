@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -43,6 +44,11 @@ class TestEveryTask:
         for cell, label in CELLS.get(name, {}).items():
             assert task.parse(cell) == label
         assert task.labels([None, None]) == [None, None]
+
+    def test_labels_of_a_table_are_those_of_its_column(self, name: str) -> None:
+        task, cells = get_task(name), [*CELLS.get(name, {"calm": "calm"}), None]
+        assert task.labels_of(pa.table({task.column: cells})) == task.labels(cells)
+        assert task.labels_of(pa.table({"path": ["a.wav", "b.wav"]})) == [None, None]
 
     def test_targets_fit_the_loss_and_absent_ones_cost_nothing(self, name: str) -> None:
         task, labels = fitted(name)
@@ -129,6 +135,12 @@ def test_a_loss_that_cannot_teach_a_task_is_known(task: str, loss: str) -> None:
 
 def test_the_speaker_task_may_learn_by_triplets() -> None:
     assert get_task("speaker").can_learn_by(losses.loss_type("triplet"))
+
+
+def test_the_language_tells_what_an_accent_means() -> None:
+    languages = ["en", "fr", None, "en"]
+    table = pa.table({"accent": ["canada", "canada", "canada", None], "language": languages})
+    assert get_task("accent").labels_of(table) == ["english", "french", None, None]
 
 
 class TestAge:

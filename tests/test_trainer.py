@@ -158,7 +158,7 @@ class TestRefusals:
             train(checkpoint.load(run).recipe, [str(another)], copy, resume=True)
 
     def test_no_data(self, cache: Path, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="--data"):
+        with pytest.raises(DataError, match="no data"):
             train(self.recipe(cache), [], tmp_path / "run")
 
     def test_nothing_to_train_on(self, cache: Path, tmp_path: Path) -> None:
@@ -172,9 +172,26 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=r"unknown task 'moood'.*did you mean 'mood'"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
-    def test_a_task_without_labels(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
+    def test_a_task_of_the_recipe_without_labels_is_left_out(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
         recipe = self.recipe(cache, tasks={"speaker": {}, "emotion": {}})
-        with pytest.raises(DataError, match=r"task 'emotion'.*leave the task out"):
+        done = train(recipe, [str(corpus)], tmp_path / "run").folder
+        assert list(checkpoint.load(done).header.tasks) == ["speaker"]
+
+    @pytest.mark.parametrize("name", ["emotion", "age"])
+    def test_a_required_task_without_labels(
+        self, corpus: Path, cache: Path, tmp_path: Path, name: str
+    ) -> None:
+        recipe = self.recipe(cache, tasks={"speaker": {}, name: {"required": True}})
+        with pytest.raises(DataError, match=rf"task '{name}'.*leave the task out"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
+    def test_a_corpus_to_leave_out_that_is_not_there(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache, data={"cache": cache, "leave_out": ["emodb"]})
+        with pytest.raises(ConfigError, match="no corpus 'emodb'"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
     def test_freeze_without_a_model(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
@@ -271,12 +288,22 @@ class TestFineTuning:
         tuned = train(recipe, [str(corpus)], tmp_path / "tuned", start_from=run).folder
         assert len(weights(tuned)["heads.gender.weight"]) == 4
 
-    def test_without_voices_to_validate_on_the_calibration_is_inherited(
+    def test_the_calibration_of_another_embedding_is_not_inherited(
         self, run: Path, cache: Path, tmp_path: Path
     ) -> None:
         own = write_corpus(tmp_path / "own", training=4, validation=0)
         tuned = train(tiny_recipe(cache), [str(own)], tmp_path / "tuned", start_from=run).folder
-        assert checkpoint.load(tuned).header.calibration == checkpoint.load(run).header.calibration
+        assert checkpoint.load(run).header.calibration is not None
+        assert checkpoint.load(tuned).header.calibration is None
+
+    def test_the_data_of_the_parent_is_named_as_well(
+        self, run: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        tuned = train(tiny_recipe(cache), [str(own)], tmp_path / "tuned", start_from=run).folder
+        known = checkpoint.load(run).header.data
+        assert checkpoint.load(tuned).header.data[: len(known)] == known
+        assert len(checkpoint.load(tuned).header.data) > len(known)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hive_mtl.trials import all_pairs
+from hive_mtl.trials import Trials, all_pairs, cosines
 
 UTTERANCES = st.lists(
     st.tuples(
@@ -67,3 +67,21 @@ def test_too_many_pairs_are_sampled_always_alike():
 def test_selection_keeps_what_it_says():
     trials = all_pairs(["a", "a", "b"])
     assert as_set(trials.select(trials.target)) == {(0, 1, True)}
+
+
+def test_cosines_are_those_of_each_pair_in_however_many_pieces(monkeypatch):
+    monkeypatch.setattr("hive_mtl.trials._TRIALS_AT_ONCE", 4)
+    vectors = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    trials = all_pairs(list("aabbc"))
+    found = cosines(vectors, trials)
+    expected = (vectors @ vectors.T)[trials.left, trials.right]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.shape == (len(trials),)
+
+
+def test_cosines_stay_within_their_range_and_may_be_none():
+    vectors = np.array([[1.0000001, 0], [1.0000001, 0]], np.float32)
+    assert cosines(vectors, all_pairs(["a", "a"])).tolist() == [1.0]
+    nothing = np.array([], np.int64)
+    assert cosines(vectors, Trials(nothing, nothing, nothing.astype(bool))).size == 0

@@ -1,6 +1,7 @@
 """What a user of a model relies on: embed, verify, attributes and files of vectors."""
 
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -77,6 +78,12 @@ class TestEmbed:
         with pytest.raises(hive.AudioError, match="array of") as caught:
             model.embed((wave.astype(np.float32), RATE))
         assert "\n" not in str(caught.value)
+
+    def test_the_length_asked_for_is_the_length_that_is_enough(self, model) -> None:
+        with pytest.raises(hive.AudioError, match="too short") as caught:
+            model.embed((voice(0.02), RATE))
+        (enough_ms,) = re.findall(r"(\d+) ms or more", str(caught.value))
+        assert model.embed((voice(int(enough_ms) / 1000), RATE)).vector.shape == (DIM,)
 
     def test_a_long_recording_is_the_mean_of_its_minutes_by_their_speech(self, model) -> None:
         waves = [voice(60, 1), np.zeros(60 * RATE, np.float32), voice(10, 2)]
@@ -194,6 +201,11 @@ class TestEmbedMany:
     def test_the_bar_of_progress_leaves_standard_output_alone(self, model, capfd) -> None:
         model.embed_many([(voice(1), RATE)], progress=True)
         assert capfd.readouterr().out == ""
+
+    def test_the_bar_of_progress_is_shown_to_who_looks(self, model, capfd, monkeypatch) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        model.embed_many([(voice(1), RATE)], progress=True)
+        assert "100%" in capfd.readouterr().err
 
     def test_a_stream_takes_recordings_as_it_goes(self, model) -> None:
         taken = []
@@ -324,6 +336,15 @@ class TestVectorsFile:
                 tmp_path / "out.npz", "some-model", [entries[0], ("\udcff.wav", entries[0][1])]
             )
         assert not list(tmp_path.iterdir())
+
+    def test_a_folder_in_the_way_is_seen_before_the_work(self, tmp_path) -> None:
+        def work():
+            pytest.fail("it began to embed")
+            yield
+
+        (tmp_path / "out.npz").mkdir()
+        with pytest.raises(hive.DataError, match="is a folder"):
+            hive.write_vectors(tmp_path / "out.npz", "some-model", work())
 
     def test_other_files_are_refused(self, tmp_path) -> None:
         with pytest.raises(hive.ConfigError, match=r"\.npz or \.parquet"):

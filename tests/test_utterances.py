@@ -15,9 +15,9 @@ from hive_mtl.learn.utterances import (
     conform,
     is_validation_voice,
     label_columns,
-    own_splits,
     parse_age,
     parse_gender,
+    shared_voices,
     summary,
     training_utterances,
     validation_mask,
@@ -107,16 +107,36 @@ def test_the_validation_rule_is_the_documented_hash():
 
 
 def test_training_and_validation_part_the_voices_and_never_touch_test():
-    held, learnt = voice(True), voice(False)
+    held, learnt, tested = voice(True), voice(False), voice(False, 1)
     rows = table(
-        *({"speaker": held, "split": split} for split in (None, "train", "test", "dev")),
-        *({"speaker": learnt, "split": split} for split in (None, "Train", "test", "valid")),
+        *({"speaker": held, "split": split} for split in (None, "train")),
+        *({"speaker": learnt, "split": split} for split in (None, "Train")),
+        *({"speaker": tested, "split": split} for split in ("test", "dev")),
         {"speaker": None},
     )
-    assert validation_mask(rows).tolist() == [True] * 4 + [False] * 5
+    assert validation_mask(rows).tolist() == [True] * 2 + [False] * 5
+    assert shared_voices(rows) == []
     assert training_utterances(rows)["speaker"].to_pylist() == [learnt, learnt, None]
     assert training_utterances(rows)["split"].to_pylist() == [None, "Train", None]
     assert validation_utterances(rows)["split"].to_pylist() == [None, "train"]
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("split", ["test", "dev", "Valid"])
+def test_a_voice_that_another_split_has_too_is_left_out(split, validation):
+    shared, own = voice(validation), voice(validation, 1)
+    rows = table(
+        *({"speaker": shared, "split": value} for value in (None, "train", split)),
+        {"speaker": own, "split": "train"},
+        {"speaker": shared, "corpus": "another", "split": "train"},
+        *({"speaker": None, "split": value} for value in ("train", split)),
+    )
+    chosen = pa.concat_tables(
+        [training_utterances(rows), validation_utterances(rows)], promote_options="default"
+    )
+    voices = zip(chosen["corpus"].to_pylist(), chosen["speaker"].to_pylist(), strict=True)
+    assert set(voices) == {("c", own), ("another", shared), ("c", None)}
+    assert shared_voices(rows) == [f"c/{shared}"]
 
 
 def test_a_lone_recording_becomes_two_halves_that_are_told_apart():
@@ -160,15 +180,6 @@ def test_the_summary_counts_each_corpus_once():
     (only,) = summary(rows)
     assert (only.corpus, only.speakers, only.utterances, only.hours) == ("c", 2, 3, 1.0)
     assert (only.licences, only.sources) == (("CC0",), ("x", "y"))
-
-
-def test_parts_tell_the_split_only_beside_a_part_for_training():
-    assert own_splits(["train-clean-100", "test-other", "extra"]) == {
-        "train-clean-100": "train",
-        "test-other": "test",
-        "extra": None,
-    }
-    assert own_splits(["dev-clean", "test-clean"]) == {"dev-clean": None, "test-clean": None}
 
 
 @pytest.mark.parametrize(

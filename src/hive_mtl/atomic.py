@@ -1,5 +1,6 @@
 """Files that are either whole or not there: temporary name, fsync, rename."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -9,15 +10,37 @@ from pathlib import Path
 
 from hive_mtl.errors import DataError
 
+_NO_ROOM = "free some space or choose another place"
+_FILE_IN_THE_WAY = "a file is in the way: remove it or choose another place"
+_FOLDER_IN_THE_WAY = "a folder is in the way: remove it or choose another name"
+_NOT_ALLOWED = "check the permissions or choose another place"
+_WHAT_TO_DO = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.EEXIST: _FILE_IN_THE_WAY,
+    errno.ENOTDIR: _FILE_IN_THE_WAY,
+    errno.EISDIR: _FOLDER_IN_THE_WAY,
+    errno.ENOTEMPTY: _FOLDER_IN_THE_WAY,
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: _NOT_ALLOWED,
+    errno.ENOENT: "check the path",
+}
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path``: it becomes ``path``, or on an error it is removed.
 
-    What is made there may be a file or a folder; a folder replaces an older folder.
+    What is made there may be a file or a folder; a folder replaces an older folder. A process that
+    is killed leaves a hidden folder ``.NAME.xxxxxxxx`` behind. Nothing removes it by itself: other
+    machines may be writing to theirs for days, and one that was killed as it replaced a folder
+    holds the older folder.
 
     Raises:
         DataError: the place cannot be written (no such folder, no permission, disk full).
+        OSError: any other that is raised inside, as it is.
     """
     path = Path(path)
     try:
@@ -34,14 +57,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        if _is_about(path, holder, error):
+            raise _cannot_write(path, error) from error
+        raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def what_to_do(error: OSError) -> str:
+    """The end of a line about a file or folder that the system refused."""
+    return _WHAT_TO_DO.get(error.errno or 0, "try again or choose another place")
+
+
+def _is_about(path: Path, holder: Path, error: OSError) -> bool:
+    """Whether it is the writing that failed; the system names no file where the disk is full."""
+    if not isinstance(error.filename, str | bytes):
+        return what_to_do(error) == _NO_ROOM or error.errno == errno.EIO
+    named = Path(os.fsdecode(error.filename)).absolute()
+    return path.absolute() == named or holder.absolute() in (named, *named.parents)
+
+
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    reason = error.strerror or error
-    return DataError(f"{path}: cannot be written ({reason}): free space or choose another place")
+    reason = (error.strerror or str(error)).lower()
+    return DataError(f"{path}: cannot be written ({reason}): {what_to_do(error)}")
 
 
 def _sync(path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 MAX_PAIRS = 5_000_000  # target pairs, and as many non-target pairs: some 100 MB each
 UNKNOWN = -1
+_TRIALS_AT_ONCE = 65_536
 
 Indices = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -73,6 +74,23 @@ def all_pairs(
         target=np.repeat([True, False], [len(targets[0]), len(nontargets[0])]),
         sampled=targets_sampled or nontargets_sampled,
     )
+
+
+def cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> npt.NDArray[np.float64]:
+    """The score of each trial ``(trials,)``, in [-1, 1].
+
+    Worked out in pieces: the vectors of millions of trials at once would fill the memory.
+
+    Args:
+        vectors: ``(utterances, dim)`` of unit norm.
+        trials: pairs of these utterances.
+    """
+    scores = np.empty(len(trials))
+    for start in range(0, len(trials), _TRIALS_AT_ONCE):
+        part = slice(start, start + _TRIALS_AT_ONCE)
+        left, right = vectors[trials.left[part]], vectors[trials.right[part]]
+        scores[part] = np.einsum("td,td->t", left, right)
+    return np.clip(scores, -1.0, 1.0)
 
 
 def _codes(names: Sequence[str | None]) -> Indices:

@@ -59,6 +59,8 @@ def _binary(
 
 def _local(path: str | os.PathLike[str], where: str) -> Path:
     text = os.fspath(path)
+    if not text:
+        raise AudioError("an empty path: give the path of a recording")
     if _ADDRESS.match(text):
         raise AudioError(f"{where}: is an address, not a file: download it first")
     if "\0" in text:

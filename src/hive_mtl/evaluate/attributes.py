@@ -63,7 +63,7 @@ def judge_head(
     A label with a width, such as a decade, stands for its middle.
     """
     task = get_task(head.task)
-    labels = task.labels(embedded.column(task.column))
+    labels = task.labels_of(embedded.table)
     answers = [
         None if outputs is None else decode(head, outputs[head.task]).value
         for outputs in embedded.heads

@@ -13,6 +13,7 @@ from hive_mtl.audio import Segment
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
 from hive_mtl.use.model import Model
+from hive_mtl.use.progress import with_progress
 
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
@@ -131,6 +132,8 @@ class EmbeddedTable:
 def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     """Embeds every utterance once, in order and in bounded memory but for the results.
 
+    Shows how far it is on standard error, if somebody is looking.
+
     Raises:
         DataError: the table is empty.
     """
@@ -141,7 +144,8 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     duration = table["duration_s"].to_numpy().astype(np.float64)
     heads: list[Mapping[str, npt.NDArray[np.float32]] | None] = []
     failures = []
-    for row, result in enumerate(model.embed_stream(_segments(table))):
+    results = with_progress(model.embed_stream(_segments(table)), len(table))
+    for row, result in enumerate(results):
         if isinstance(result, EmbeddingError):
             missing[row] = True
             failures.append(Failure(result.source, result.reason))

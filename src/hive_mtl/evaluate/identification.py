@@ -11,6 +11,7 @@ from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Sessions = npt.NDArray[np.object_]
 
@@ -24,6 +25,8 @@ class Identification:
 
     Attributes:
         corpus: its name.
+        scope: "all", or "within gender": probes are told from voices of their own gender only, and
+            unknown genders are left out, as are genders of which there is one voice.
         speakers: enrolled, with one utterance each.
         probes: identifications tried, over all rounds.
         top1: a fraction; its interval draws the speakers of the probes, not those enrolled. None
@@ -31,6 +34,7 @@ class Identification:
     """
 
     corpus: str
+    scope: str
     speakers: int
     probes: int
     top1: Estimate | None
@@ -38,18 +42,32 @@ class Identification:
 
 def identify(
     embedded: EmbeddedTable, corpus: str, min_duration_s: float, bootstrap: Bootstrap
-) -> Identification:
-    """Every speaker enrols one utterance; all other utterances are probes.
+) -> list[Identification]:
+    """Among all voices of a corpus, then within gender.
 
-    Where target trials cross sessions, so do probes: none is of the session its speaker enrolled
-    in. A probe without a vector is an error, as is every probe of a speaker whose enrolment has
-    none.
+    Every speaker enrols one utterance; all other utterances are probes. Where target trials cross
+    sessions, so do probes: none is of the session its speaker enrolled in. A probe without a vector
+    is an error, as is every probe of a speaker whose enrolment has none.
     """
     utterances = embedded.comparable(corpus, min_duration_s)
-    speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
+    gender = embedded.gender[utterances]
+    of_one_gender = [utterances[gender == each] for each in ("female", "male")]
+    within = [each for each in of_one_gender if len(set(embedded.voice[each])) > 1]
     crosses = embedded.crosses_sessions(utterances)
+    results = []
+    for scope, closed_sets in (("all", [utterances]), ("within gender", within)):
+        counts = [_count(embedded, each, crosses, bootstrap.seed) for each in closed_sets]
+        tried, right = np.concatenate([np.empty((2, 0)), *counts], axis=1)
+        top1 = _top1(tried, right, bootstrap)
+        results.append(Identification(corpus, scope, len(tried), int(tried.sum()), top1))
+    return results
+
+
+def _count(embedded: EmbeddedTable, utterances: Indices, crosses: bool, seed: int) -> Floats:
+    """How many probes of each speaker were tried and identified, ``(2, speakers)``."""
+    speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
     sessions = embedded.session[utterances]
-    generator = np.random.default_rng(bootstrap.seed)
+    generator = np.random.default_rng(seed)
     tried, right = np.zeros(len(speakers)), np.zeros(len(speakers))
     for _ in range(_ROUNDS):
         order = generator.permutation(len(utterances))
@@ -62,15 +80,19 @@ def identify(
         found = _identified(embedded, utterances[probes], utterances[enrolled], speaker[probes])
         tried += np.bincount(speaker[probes], minlength=len(speakers))
         right += np.bincount(speaker[probes], weights=found, minlength=len(speakers))
+    return np.stack([tried, right])
+
+
+def _top1(tried: Floats, right: Floats, bootstrap: Bootstrap) -> Estimate | None:
+    if len(tried) < 2 or not tried.any():
+        return None
 
     def accuracy(draw: Draw) -> list[float]:
         if draw @ tried == 0:
             raise DataError("identification: no probes drawn")
         return [float(draw @ right / (draw @ tried))]
 
-    defined = len(speakers) > 1 and tried.any()
-    top1 = bootstrap.estimate(accuracy, len(speakers))[0] if defined else None
-    return Identification(corpus, len(speakers), int(tried.sum()), top1)
+    return bootstrap.estimate(accuracy, len(tried))[0]
 
 
 def _known_and_different(sessions: Sessions, others: Sessions) -> Bools:

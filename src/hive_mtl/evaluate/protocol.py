@@ -60,7 +60,9 @@ def evaluate(
         coverage=tuple(embedded.coverage(corpus) for corpus in embedded.corpora),
         verification=tuple(verification),
         identification=tuple(
-            identify(embedded, corpus, min_duration_s, resampling) for corpus in embedded.corpora
+            row
+            for corpus in embedded.corpora
+            for row in identify(embedded, corpus, min_duration_s, resampling)
         ),
         attributes=tuple(attributes),
         failures=embedded.failures,

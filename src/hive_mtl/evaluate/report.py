@@ -24,7 +24,7 @@ class Report:
         seed: of those draws and of the enrolments.
         coverage: by corpus.
         verification: by corpus (or trial list) and scope.
-        identification: by corpus.
+        identification: by corpus and scope.
         attributes: by task and corpus.
         failures: every recording without a vector.
     """
@@ -67,6 +67,10 @@ class Report:
             "list gives them. minDCF at a target prior of 0.01; Cllr by the model's own "
             "calibration, minCllr by the best one for these trials."
         )
+        closed_set = (
+            "Closed set, one utterance enrolled per speaker, mean over repeated choices of it. "
+            "Within gender, the voices to choose from are those of the probe's own known gender."
+        )
         paragraphs = [
             f"# Evaluation of {self.model_id}{provisional}",
             how,
@@ -76,7 +80,7 @@ class Report:
             trials,
             tables.verification(self.verification),
             "## Identification",
-            "Closed set, one utterance enrolled per speaker, mean over repeated choices of it.",
+            closed_set,
             tables.identification(self.identification),
             "## Attributes",
             "Beside each figure that of the best constant answer.",

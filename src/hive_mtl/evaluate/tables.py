@@ -60,10 +60,10 @@ def verification(rows: Sequence[Verification]) -> str:
 
 
 def identification(rows: Sequence[Identification]) -> str:
-    """Top-1 accuracy of each corpus."""
+    """Top-1 accuracy of each corpus and scope."""
     return _table(
-        ("corpus", "speakers", "probes", "top-1 %"),
-        ((row.corpus, row.speakers, row.probes, _percent(row.top1)) for row in rows),
+        ("corpus", "voices", "speakers", "probes", "top-1 %"),
+        ((row.corpus, row.scope, row.speakers, row.probes, _percent(row.top1)) for row in rows),
     )
 
 

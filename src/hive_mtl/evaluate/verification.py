@@ -12,13 +12,12 @@ from hive_mtl import metrics
 from hive_mtl.description import Calibration
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
-from hive_mtl.trials import Trials, all_pairs
+from hive_mtl.trials import Trials, all_pairs, cosines
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_TRIALS_AT_ONCE = 65_536
 _CURVE_POINTS = 121
 _HISTOGRAM_BINS = 80
 
@@ -135,7 +134,7 @@ class Verifier:
         return self._with_figures(counts, trials, missing)
 
     def _with_figures(self, counts: Verification, trials: Trials, missing: Bools) -> Verification:
-        cosine = _cosines(self.embedded.vectors, trials)
+        cosine = cosines(self.embedded.vectors, trials)
         scores = metrics.penalise_missing(cosine, trials.target, missing)
         ranked = metrics.rank(scores, trials.target)
         costs = None
@@ -201,16 +200,6 @@ def min_cllr(scores: Floats, target: Bools) -> float:
 def _cost(weights: Floats, posterior: Floats) -> float:
     present = weights > 0  # a certain posterior costs nothing where no trial contradicts it
     return float(-(weights[present] @ np.log2(posterior[present])))
-
-
-def _cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> Floats:
-    """Cosine of each trial ``(trials,)``, in pieces that keep memory small."""
-    cosine = np.empty(len(trials))
-    for start in range(0, len(trials), _TRIALS_AT_ONCE):
-        part = slice(start, start + _TRIALS_AT_ONCE)
-        left, right = vectors[trials.left[part]], vectors[trials.right[part]]
-        cosine[part] = np.einsum("td,td->t", left, right)
-    return np.clip(cosine, -1.0, 1.0)
 
 
 def _llr(calibration: Calibration, scores: Floats) -> Floats:

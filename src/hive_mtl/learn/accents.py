@@ -14,6 +14,8 @@ import unicodedata
 from functools import cache
 from importlib import resources
 
+import pyarrow as pa
+
 _FIRST_LANGUAGE = re.compile(r"(.+?) l1\b")  # as in 'Tamil L1 (Indian)'
 
 
@@ -34,6 +36,19 @@ def first_language_group(text: str, language: str | None = None) -> str | None:
         group for only, pattern, group in _table() if only in ("", code) and pattern.search(words)
     }
     return (found.pop() or None) if len(found) == 1 else None
+
+
+def first_language_groups(table: pa.Table) -> list[str | None]:
+    """The group of each row, by its ``accent`` and, where the table tells it, its ``language``."""
+    unknown = [None] * len(table)
+    accents, languages = (
+        table[name].to_pylist() if name in table.column_names else unknown
+        for name in ("accent", "language")
+    )
+    return [
+        None if accent is None else first_language_group(accent, language)
+        for accent, language in zip(accents, languages, strict=True)
+    ]
 
 
 @cache

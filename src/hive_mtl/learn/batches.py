@@ -177,7 +177,7 @@ class Batches(Dataset[Batch]):
         self._prepared, self._tasks, self._config, self._seed = prepared, tasks, config, seed
         self._mels, self._augment_config = mels, augment
         self._augment = WaveAugmenter(augment)
-        labels = {task.name: task_labels(task, prepared) for task in tasks}
+        labels = {task.name: task.labels_of(prepared.table) for task in tasks}
         self._targets = {task.name: task.encode(labels[task.name]) for task in tasks}
         groups = {task.name: task.groups(labels[task.name]) for task in tasks}
         corpora = prepared.table["corpus"].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -223,23 +223,3 @@ class Batches(Dataset[Batch]):
         if len(task.speeds) > 1:
             targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds, strict=True)])
         return torch.from_numpy(targets)
-
-
-def task_labels(task: Task, prepared: Prepared) -> list[str | tuple[float, float] | None]:
-    """The labels of a task for every prepared utterance; all None where the column is missing."""
-    table = prepared.table
-    if task.column == "speaker":
-        return voice_names(table["corpus"].to_pylist(), table["speaker"].to_pylist())
-    if task.column not in table.column_names:
-        return [None] * len(table)
-    return task.labels(table[task.column].to_pylist())
-
-
-def voice_names(
-    corpora: Sequence[str], speakers: Sequence[str | None]
-) -> list[str | tuple[float, float] | None]:
-    """``corpus/speaker`` of each utterance: names of voices are unique only inside a corpus."""
-    return [
-        None if speaker is None else f"{corpus}/{speaker}"
-        for corpus, speaker in zip(corpora, speakers, strict=True)
-    ]

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from hive_mtl import audio
 from hive_mtl.errors import AudioError
-from hive_mtl.learn.accents import first_language_group
+from hive_mtl.learn.accents import first_language_groups
 from hive_mtl.learn.utterances import label_columns, parse_age, parse_gender, voices
 
 SHORTEST_SPEECH_S = 0.3  # a syllable or two: less tells little of a voice
@@ -31,14 +31,13 @@ _ADVICE = {
     "too short": "give a longer recording, or remove the row",
     "clipped": "record anew at a lower level, or remove the row",
     "duplicate": "remove one of the rows, and check whose voice it is",
-    "two splits": "keep all utterances of a speaker in one split",
+    "two splits": "keep all utterances of a speaker in one split, or training leaves them all out",
     "label seen once": "correct the label, empty it, or add recordings with it",
     "gender": "correct the gender, or the speaker",
 }
 
 _CLASS_OF: dict[str, Callable[[str], str | None]] = {
     "gender": lambda cell: parse_gender(cell) or cell,
-    "accent": first_language_group,
     "age": lambda cell: (
         None if parse_age(cell) else cell
     ),  # years are no classes; typing errors are
@@ -50,12 +49,13 @@ class Finding:
     """One problem. ``str(finding)`` is the line for the user.
 
     Attributes:
-        row: which utterance of the table, counted from 1.
+        row: which utterance of the data, counted from 1.
         path: its recording.
         kind: missing, unreadable, silent, too short, clipped, duplicate, two splits, label seen
             once, or gender.
         problem: what is wrong.
         advice: what to do.
+        data: what the row is counted in; None where there is only one.
     """
 
     row: int
@@ -63,9 +63,10 @@ class Finding:
     kind: str
     problem: str
     advice: str
+    data: str | None = None
 
     def __str__(self) -> str:
-        return f"row {self.row}: {self.path}: {self.problem}: {self.advice}"
+        return f"{_row_name(self.row, self.data)}: {self.path}: {self.problem}: {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class _Heard:
 def examine(
     table: pa.Table,
     *,
+    parts: Mapping[str, int] | None = None,
     progress: Callable[[int], None] | None = None,
     workers: int | None = None,
 ) -> list[Finding]:
@@ -86,22 +88,26 @@ def examine(
 
     Args:
         table: as :func:`hive_mtl.learn.corpora.read` gives it.
+        parts: the data that the table is the union of, and how many rows each has; rows are then
+            counted in them.
         progress: is told, again and again, how many utterances have been listened to.
         workers: threads; one a core if None.
 
     Returns:
         The problems, in the order of the rows.
     """
+    places = _Places(parts or {})
     found = [
-        *_sound_problems(table, progress, workers or os.cpu_count() or 1),
-        *_speakers_in_two_splits(table),
+        *_sound_problems(table, places, progress, workers or os.cpu_count() or 1),
+        *_speakers_in_two_splits(table, places),
         *_inconsistent_genders(table),
         *_labels_seen_once(table),
     ]
     paths = table["path"]
     return [
-        Finding(row + 1, paths[row].as_py(), kind, problem, _ADVICE[kind])
+        Finding(number, paths[row].as_py(), kind, problem, _ADVICE[kind], data)
         for row, kind, problem in sorted(found)
+        for number, data in [places.of(row)]
     ]
 
 
@@ -113,8 +119,31 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
 Problem = tuple[int, str, str]  # row from 0, kind, problem
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows of a union come from: the rows that each of its parts has."""
+
+    parts: Mapping[str, int]
+
+    def of(self, row: int) -> tuple[int, str | None]:
+        """Row of the union, from 0 -> row of its part, from 1, and that part."""
+        for part, rows in self.parts.items():
+            if row < rows:
+                return row + 1, part
+            row -= rows
+        return row + 1, None
+
+    def name(self, row: int) -> str:
+        """How a row of the union, from 0, is called."""
+        return _row_name(*self.of(row))
+
+
+def _row_name(number: int, part: str | None) -> str:
+    return f"row {number}" if part is None else f"row {number} of {part}"
+
+
 def _sound_problems(
-    table: pa.Table, progress: Callable[[int], None] | None, workers: int
+    table: pa.Table, places: _Places, progress: Callable[[int], None] | None, workers: int
 ) -> Iterator[Problem]:
     first_with: dict[bytes, int] = {}
     for row, heard in enumerate(_listen_to_all(table, workers)):
@@ -124,7 +153,8 @@ def _sound_problems(
             first = first_with.setdefault(heard.digest, row)
             if first != row:
                 speaker = table["speaker"][first].as_py() or "unknown"
-                yield row, "duplicate", f"sounds exactly like row {first + 1}, speaker '{speaker}'"
+                problem = f"sounds exactly like {places.name(first)}, speaker '{speaker}'"
+                yield row, "duplicate", problem
         if progress:
             progress(row + 1)
 
@@ -163,13 +193,12 @@ def _listen(path: str, start_s: float, duration_s: float | None) -> _Heard:
     return _Heard(tuple(problems), digest.digest() if speech else None)
 
 
-def _speakers_in_two_splits(table: pa.Table) -> Iterator[Problem]:
+def _speakers_in_two_splits(table: pa.Table, places: _Places) -> Iterator[Problem]:
     for voice, values in _voices_with_several(table, _mapped(table["split"], str.lower)):
         (known, known_row, _), *others = sorted(values, key=lambda value: value[1])
         for split, row, _ in others:
-            problem = (
-                f"speaker '{voice}' is in split '{split}', and in '{known}' (row {known_row + 1})"
-            )
+            place = places.name(known_row)
+            problem = f"speaker '{voice}' is in split '{split}', and in '{known}' ({place})"
             yield row, "two splits", problem
 
 
@@ -188,7 +217,7 @@ def _inconsistent_genders(table: pa.Table) -> Iterator[Problem]:
 
 def _labels_seen_once(table: pa.Table) -> Iterator[Problem]:
     for column in label_columns(table):
-        labels = _mapped(table[column], _CLASS_OF.get(column, str))
+        labels = _classes(table, column)
         tally = labels.value_counts()
         values, times = tally.field("values"), tally.field("counts")
         once = values.filter(pc.and_(pc.equal(times, 1), values.is_valid()))
@@ -199,6 +228,12 @@ def _labels_seen_once(table: pa.Table) -> Iterator[Problem]:
         ).tolist():
             problem = f"{column} '{labels[row]}' is on this utterance only"
             yield row, "label seen once", problem
+
+
+def _classes(table: pa.Table, column: str) -> pa.Array:
+    if column == "accent":
+        return pa.array(first_language_groups(table), pa.string())
+    return _mapped(table[column], _CLASS_OF.get(column, str))
 
 
 def _mapped(column: pa.ChunkedArray, change: Callable[[str], str | None]) -> pa.Array:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from hive_mtl.atomic import atomic_write
 from hive_mtl.learn.validate import Validation
 
 LOG_EVERY = 50  # steps
@@ -32,7 +33,7 @@ class Journal:
         self._sums: dict[str, float] = {}
         self._count, self._speech_s, self._since = 0, 0.0, time.monotonic()
         self._board = (
-            None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+            None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         )
         self._progress = Progress(
             TextColumn("training"),
@@ -48,8 +49,12 @@ class Journal:
             self._drop_after(start)
 
     def __enter__(self) -> "Journal":
-        self._progress.start()
         return self
+
+    def begin(self) -> None:
+        """Starts the clock and the bar: preparation is over."""
+        self._progress.start()
+        self._since = time.monotonic()
 
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
@@ -91,6 +96,7 @@ class Journal:
                 f"validation/same_recording_eer/{c}": v for c, v in found.same_recording_eer.items()
             },
             **{f"validation/balanced_accuracy/{t}": v for t, v in found.balanced_accuracy.items()},
+            **{f"validation/threshold_error/{t}": v for t, v in found.threshold_error.items()},
         }
         if not figures:
             return
@@ -115,4 +121,5 @@ class Journal:
             return
         whole = [line for line in self._log.read_text("utf-8").splitlines() if line.endswith("}")]
         kept = [line for line in whole if json.loads(line)["step"] <= start]
-        self._log.write_text("".join(line + "\n" for line in kept), "utf-8")
+        with atomic_write(self._log) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), "utf-8")

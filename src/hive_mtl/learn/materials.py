@@ -13,15 +13,17 @@ from hive_mtl.description import DataSummary
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
-from hive_mtl.learn.batches import task_labels, voice_names
 from hive_mtl.learn.config import DataConfig, Recipe
-from hive_mtl.learn.prepare import Prepared, prepare, prepare_noises
+from hive_mtl.learn.prepare import Prepared, in_pieces, prepare, prepare_noises
+from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import (
     label_columns,
+    shared_voices,
     summary,
     training_utterances,
     validation_utterances,
+    voices,
 )
 
 
@@ -63,33 +65,74 @@ def gather(
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
     """
-    table = read_all(data, recipe.data.leave_out)
+    table = in_pieces(_without(corpora.read_all(data), recipe.data.leave_out))
+    if shared := shared_voices(table):
+        say(f"{len(shared)} voices are left out, another split has them too: {shared[0]} ...")
     learnt = training_utterances(table)
     if not len(learnt):
         raise DataError(
             f"no utterances to learn from in {', '.join(data)}: none is of split 'train' or of "
-            "none, or every voice fell to validation: add voices"
+            "none, or every voice is of another split too or fell to validation: add voices"
         )
+    tasks = [*fitted, *_fitted(recipe, learnt, {task.name for task in fitted}, say)]
+    augment = _with_prepared_noises(recipe, say)
     training = _prepared(learnt, "training", recipe.data, say)
     held_out = validation_utterances(table)
     validation = _prepared(held_out, "validation", recipe.data, say) if len(held_out) else None
-    kept = {task.name for task in fitted}
-    columns = [*label_columns(table), "speaker"]
-    new = [get_task(name, columns) for name in recipe.tasks if name not in kept]
-    _fit(new, training, recipe)
-    augment = recipe.augment
-    if augment.noises is not None:
-        noises = prepare_noises(augment.noises, recipe.data.cache)
-        augment = augment.model_copy(update={"noises": noises})
-    return Materials(training, validation, [*fitted, *new], augment, summary(training.table))
+    return Materials(training, validation, tasks, augment, summary(training.table))
 
 
-def read_all(data: Sequence[str], leave_out: Sequence[str] = ()) -> pa.Table:
-    """The union of corpora, with all their label columns, less the corpora named ``leave_out``."""
-    if not data:
-        raise ConfigError("no data to train on: give at least one folder or table with --data")
-    table = pa.concat_tables([corpora.read(part) for part in data], promote_options="default")
+def _without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
+    """The table less some corpora."""
+    there = table["corpus"].unique().to_pylist()
+    for name in leave_out:
+        if name not in there:
+            raise ConfigError(f"data.leave_out: no corpus '{name}'{suggestion(name, there)}")
     return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
+
+
+def _fitted(
+    recipe: Recipe, table: pa.Table, known: set[str], say: Callable[[str], None]
+) -> list[Task]:
+    """The recipe's tasks that the data can teach, beside those that are known already."""
+    columns = [*label_columns(table), "speaker"]
+    tasks = []
+    for name, config in recipe.tasks.items():
+        if name in known:
+            continue
+        task = get_task(name, columns)
+        try:
+            task.fit(task.labels_of(table), _voices(table), config)
+        except DataError as error:
+            if config.required or len(recipe.tasks) == 1:
+                raise
+            say(f"left out: {error}")
+            continue
+        tasks.append(task)
+    if not tasks:
+        raise DataError("the data has labels for none of the tasks: label a column, or name others")
+    return tasks
+
+
+def _voices(table: pa.Table) -> list[str]:
+    """Names of voices; an unknown speaker is a voice of its own."""
+    codes, names = voices(table)
+    return [f"unknown {row}" if code < 0 else names[code] for row, code in enumerate(codes)]
+
+
+def _with_prepared_noises(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:
+    """The augmentation with its noises in the cache; says so where it lacks a folder."""
+    augment = recipe.augment
+    for name, chance, folder in (
+        ("rooms", augment.reverberation, augment.rooms),
+        ("noises", augment.noise, augment.noises),
+    ):
+        if chance and folder is None:
+            say(f"augment.{name} names no folder: training goes without")
+    if augment.noises is None:
+        return augment
+    noises = prepare_noises(augment.noises, recipe.data.cache)
+    return augment.model_copy(update={"noises": noises})
 
 
 def _prepared(
@@ -109,11 +152,3 @@ def _prepared(
     if prepared.failures:
         say(f"{part}: {len(prepared.failures)} recordings failed and are left out")
     return prepared
-
-
-def _fit(tasks: Sequence[Task], training: Prepared, recipe: Recipe) -> None:
-    table = training.table
-    names = voice_names(table["corpus"].to_pylist(), table["speaker"].to_pylist())
-    voices = [str(name) for name in names]
-    for task in tasks:
-        task.fit(task_labels(task, training), voices, recipe.tasks[task.name])

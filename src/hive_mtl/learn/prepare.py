@@ -29,6 +29,7 @@ from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import AudioError, DataError
 
 SHARD_UTTERANCES = 2048
+LONGEST_S = 60.0  # as much as the network is ever given at once
 AHEAD = 32  # utterances decoded ahead of the writer
 FORMAT = 2  # raise when what is stored for the same recording changes
 
@@ -131,6 +132,21 @@ def prepare(
         else:
             _write_shard(folder, number, rows, progress)
     return _open(table, folder, max_failures)
+
+
+def in_pieces(table: pa.Table, longest_s: float = LONGEST_S) -> pa.Table:
+    """Cuts the utterances that are longer than ``longest_s`` into equal parts, one row each."""
+    duration = table["duration_s"].fill_null(0.0).to_numpy()
+    parts = np.maximum(np.ceil(duration / longest_s), 1).astype(np.int64)
+    if (parts == 1).all():
+        return table
+    row = np.repeat(np.arange(len(table)), parts)
+    part = np.arange(len(row)) - np.repeat(np.cumsum(parts) - parts, parts)
+    length = (duration / parts)[row]
+    columns = {name: table[name].take(row) for name in table.column_names}
+    columns["start_s"] = pa.array(columns["start_s"].to_numpy() + part * length)
+    columns["duration_s"] = pa.array(length, mask=length == 0.0)
+    return pa.table(columns)
 
 
 def _write_shard(

@@ -1,5 +1,6 @@
 """Training: step, validate, save, resume; one process or many."""
 
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from hive_mtl.audio import SAMPLE_RATE
-from hive_mtl.errors import ConfigError, DataError, ModelError
+from hive_mtl.errors import ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
@@ -20,10 +21,18 @@ from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
+from hive_mtl.learn.starting import (
+    LAST,
+    check_same,
+    checkpoint_to_resume,
+    checkpoint_to_start_from,
+    inherit,
+    with_trunk_of,
+)
 from hive_mtl.learn.tasks import Task
-from hive_mtl.learn.validate import Validation, validate
+from hive_mtl.learn.validate import MIN_VOICES, Validation, validate
 
-LAST, BEST = "last.safetensors", "best.safetensors"
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,10 @@ def train(
     Raises:
         HiveError: the data, the recipe or a checkpoint is not as it should be.
     """
-    last = _checkpoint_to_resume(out, resume)
-    parent = _checkpoint_to_start_from(start_from, freeze)
+    last = checkpoint_to_resume(out, resume)
+    parent = checkpoint_to_start_from(start_from, freeze)
     if parent is not None:
-        recipe = _with_trunk_of(recipe, parent, freeze)
+        recipe = with_trunk_of(recipe, parent, freeze)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*|audiomentations.*")
         return _Run(recipe, data, out, last, parent, freeze).run()
@@ -86,6 +95,7 @@ class _Run:
 
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision
         self.fabric = Fabric(
             devices=self.config.devices,
             strategy="ddp" if self.config.devices > 1 else "auto",
@@ -105,6 +115,7 @@ class _Run:
             self.journal = journal
             self.materials = self._materials()
             self._build()
+            journal.begin()
             for step, batch in self._batches():
                 self._step(step, batch)
                 if step % self.config.validate_every == 0 or step == self.config.steps:
@@ -128,9 +139,9 @@ class _Run:
             recipe.trunk, recipe.mels, make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
         )
         if self.parent is not None:
-            _inherit(model, self.parent, tasks)
+            inherit(model, self.parent, tasks)
         if self.last is not None:
-            _check_same(self.last, recipe, tasks)
+            check_same(self.last, recipe, tasks)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
         new = [task for task in tasks if not self._is_frozen(task)]
@@ -202,11 +213,16 @@ class _Run:
         if self.fabric.global_rank == 0:
             # In float32, as the exported model computes: its calibration is fitted here.
             found = validate(self.plain_model, self.materials.validation, self.materials.tasks)
-            error = found.error
+            error = found.head_error if self.freeze else found.error
             best = error is None or error <= self.best  # nothing to choose by: the last is the best
             self.best = self.best if error is None else min(self.best, error)
             self.journal.validation(step, found, best)
             header = self._header(step, found)
+            if step == self.config.steps and header.calibration is None:
+                self.journal.say(
+                    f"fewer than {MIN_VOICES} voices of several recordings to validate on: the "
+                    "model has no calibration, and verify gives no verdict with it"
+                )
             state = checkpoints.optimiser_tensors(self.optimiser)
             if best:
                 checkpoints.save(self.out / BEST, header, self.plain_model, {})
@@ -214,11 +230,13 @@ class _Run:
         self.fabric.barrier()
 
     def _header(self, step: int, found: Validation) -> Header:
-        inherited = self.parent.header.calibration if self.parent else None
+        parent = self.parent.header if self.parent else None
+        # Scores keep their meaning only where the embedding is that of the parent.
+        inherited = parent.calibration if parent and self.freeze else None
         return Header(
             recipe=self.recipe.model_dump(mode="json"),
             tasks={task.name: task.state() for task in self.materials.tasks},
-            data=self.materials.summary,
+            data=tuple(dict.fromkeys([*(parent.data if parent else ()), *self.materials.summary])),
             calibration=found.calibration or inherited,
             step=step,
             best=None if math.isinf(self.best) else self.best,
@@ -248,55 +266,3 @@ def _parameter_groups(model: UnifiedModel, weight_decay: float) -> list[dict[str
         {"params": [p for p in learnt if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def _checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
-    path = out / LAST
-    if not path.is_file():
-        return None
-    if not resume:
-        raise ConfigError(
-            f"{out}: holds a run already: go on with --resume, or choose another --out"
-        )
-    return checkpoints.load(path)
-
-
-def _checkpoint_to_start_from(path: Path | None, freeze: bool) -> Checkpoint | None:
-    if path is None and freeze:
-        raise ConfigError("--freeze keeps the weights of another model: name it with --from")
-    return None if path is None else checkpoints.load(path)
-
-
-def _with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
-    """The recipe with the parent's trunk and features, and its tasks too where those are frozen."""
-    settings = {"trunk": parent.recipe.trunk, "mels": parent.recipe.mels}
-    if freeze:
-        if set(recipe.tasks) <= set(parent.header.tasks):
-            raise ConfigError(
-                f"--freeze: the model has all of the tasks {', '.join(recipe.tasks)}: "
-                "name a new label column with --tasks"
-            )
-        settings["tasks"] = {**recipe.tasks, **parent.recipe.tasks}
-    return recipe.model_copy(update=settings)
-
-
-def _inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
-    """Trunk weights, and those of each head whose outputs are and mean the same as before."""
-    before = {task.name: task for task in parent.tasks()}
-    same = {t.name for t in tasks if t.name in before and t.answers_as(before[t.name])}
-    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
-    weights = {
-        name: weight
-        for name, weight in parent.weights.items()
-        if not name.startswith("heads.")
-        or (name.split(".")[1] in same and weight.shape == shapes.get(name))
-    }
-    model.load_state_dict(weights, strict=False)
-
-
-def _check_same(last: Checkpoint, recipe: Recipe, tasks: Sequence[Task]) -> None:
-    """A run goes on only as what it was."""
-    if last.header.recipe != recipe.model_dump(mode="json"):
-        raise ConfigError("--resume: the recipe differs from that of the run: choose another --out")
-    if last.header.tasks != {task.name: task.state() for task in tasks}:
-        raise DataError("--resume: the data differs from that of the run: choose another --out")

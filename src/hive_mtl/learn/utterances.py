@@ -6,7 +6,6 @@ a table may have millions of rows.
 
 import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -95,19 +94,6 @@ def label_columns(table: pa.Table) -> tuple[str, ...]:
     return tuple(name for name in table.column_names if name not in {*SCHEMA.names, *NOTES})
 
 
-def own_splits(parts: Iterable[str]) -> dict[str, str | None]:
-    """The split that each part of a corpus belongs to by its name, as in 'train-clean-360'.
-
-    Parts name a split only beside a part for training: whoever has nothing but 'dev-clean' means
-    to use it as a whole, and then every part is None.
-    """
-    words = {part: re.split(r"[^a-z]", part.lower())[0] for part in parts}
-    known = {"train", "dev", "valid", "validation", "test", "eval"}
-    if "train" not in words.values():
-        return dict.fromkeys(words)
-    return {part: word if word in known else None for part, word in words.items()}
-
-
 def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Which voice speaks: ``(rows,)`` indices into the names 'corpus/speaker'; -1 where unknown."""
     names = pc.binary_join_element_wise(table["corpus"], table["speaker"], "/")
@@ -128,13 +114,29 @@ def validation_mask(table: pa.Table) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def shared_voices(table: pa.Table) -> list[str]:
+    """The voices ('corpus/speaker') that are both in training, by their split, and in another.
+
+    Such a voice is neither learnt from nor validated on: it would be known when it is tested.
+    """
+    codes, names = voices(table)
+    learnable = _of_split_train(table)
+    both = np.intersect1d(codes[learnable], codes[~learnable])
+    return [names[code] for code in both[both >= 0]]
+
+
 def training_utterances(table: pa.Table) -> pa.Table:
-    """The rows to learn from: of split 'train' or of none, without the validation voices."""
+    """The rows to learn from: of split 'train' or of none, without the validation voices.
+
+    Voices that another split has too are left out, see :func:`shared_voices`.
+    """
     return table.filter(pa.array(_learnable(table) & ~validation_mask(table)))
 
 
 def validation_utterances(table: pa.Table) -> pa.Table:
     """The rows of the validation voices, of split 'train' or of none.
+
+    Voices that another split has too are left out, see :func:`shared_voices`.
 
     A voice with a single utterance of :data:`SECONDS_TO_HALVE` or more becomes two: its halves. The
     column ``same_recording`` is 'yes' for every voice whose utterances all come from one recording,
@@ -265,10 +267,19 @@ def _is_validation(voice: str) -> bool:
 
 
 def _learnable(table: pa.Table) -> npt.NDArray[np.bool_]:
+    codes, _ = voices(table)
+    train = _of_split_train(table)
+    # Nobody knows whose voice -1 is.
+    elsewhere = (codes >= 0) & np.isin(codes, codes[~train])
+    learnable: npt.NDArray[np.bool_] = train & ~elsewhere
+    return learnable
+
+
+def _of_split_train(table: pa.Table) -> npt.NDArray[np.bool_]:
     # A null is neither of 'train' nor of another split: the corpus leaves it to the hash rule.
     train = pc.starts_with(pc.utf8_lower(table["split"]), "train").fill_null(True)
-    learnable: npt.NDArray[np.bool_] = train.to_numpy()
-    return learnable
+    of_train: npt.NDArray[np.bool_] = train.to_numpy()
+    return of_train
 
 
 def _with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -12,7 +12,6 @@ from torch import Tensor
 from hive_mtl import metrics, trials
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.description import Calibration
-from hive_mtl.learn.batches import task_labels
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.prepare import Prepared
@@ -34,12 +33,15 @@ class Validation:
         same_recording_eer: by corpus, over the halves of single recordings: the channel is the same
             on both sides, so these are easier and reported apart.
         balanced_accuracy: by task, of the heads whose answer is a class.
+        threshold_error: by task, of the ordinal heads: the share of the thresholds that a label
+            decides and the head gets wrong.
         calibration: score -> probability over the trials of ``eer``; None where there are none.
     """
 
     eer: dict[str, float] = field(default_factory=dict)
     same_recording_eer: dict[str, float] = field(default_factory=dict)
     balanced_accuracy: dict[str, float] = field(default_factory=dict)
+    threshold_error: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
 
     @property
@@ -48,9 +50,14 @@ class Validation:
         for figures in (self.eer, self.same_recording_eer):
             if figures:
                 return sum(figures.values()) / len(figures)
-        if self.balanced_accuracy:
-            return 1.0 - sum(self.balanced_accuracy.values()) / len(self.balanced_accuracy)
-        return None
+        return self.head_error
+
+    @property
+    def head_error(self) -> float | None:
+        """The mean error of the heads: what there is to choose by where the embedding stands."""
+        errors = [1.0 - accuracy for accuracy in self.balanced_accuracy.values()]
+        errors += self.threshold_error.values()
+        return sum(errors) / len(errors) if errors else None
 
 
 def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) -> Validation:
@@ -66,8 +73,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
         pairs = trials.all_pairs(voices)
         if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
             continue
-        spoken = embeddings[rows]
-        cosines = (spoken @ spoken.T)[pairs.left, pairs.right]  # a copy a trial would fill memory
+        cosines = trials.cosines(embeddings[rows], pairs)
         (same_recording if same else eer)[corpus] = metrics.eer(cosines, pairs.target)
         if not same:
             scores.append(cosines)
@@ -75,7 +81,8 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     calibration = (
         metrics.fit_calibration(np.concatenate(scores), np.concatenate(target)) if scores else None
     )
-    return Validation(eer, same_recording, _accuracies(heads, prepared, tasks), calibration)
+    accuracy, threshold_error = _head_figures(heads, prepared, tasks)
+    return Validation(eer, same_recording, accuracy, threshold_error, calibration)
 
 
 def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Floats]]:
@@ -130,17 +137,25 @@ def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[n
                 yield corpus, kind, rows
 
 
-def _accuracies(
+def _head_figures(
     heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]
-) -> dict[str, float]:
-    accuracies: dict[str, float] = {}
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Balanced accuracy of the class heads and threshold error of the ordinal ones, by task."""
+    accuracy: dict[str, float] = {}
+    threshold_error: dict[str, float] = {}
     for task in tasks:
         description = task.describe()
-        if description is None or description.kind != "classes":
+        if description is None:
             continue
-        truth: npt.NDArray[Any] = task.encode(task_labels(task, prepared))
+        truth: npt.NDArray[Any] = task.encode(task.labels_of(prepared.table))
+        if description.kind == "ordinal":
+            decided = ~np.isnan(truth)
+            if decided.any():
+                wrong = (heads[task.name][decided] > 0) != (truth[decided] > 0)
+                threshold_error[task.name] = float(wrong.mean())
+            continue
         known = truth != ABSENT
         if len(set(truth[known].tolist())) > 1:
             predicted = heads[task.name][known].argmax(axis=1)
-            accuracies[task.name] = metrics.balanced_accuracy(predicted, truth[known])
-    return accuracies
+            accuracy[task.name] = metrics.balanced_accuracy(predicted, truth[known])
+    return accuracy, threshold_error

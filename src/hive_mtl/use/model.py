@@ -14,6 +14,7 @@ from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.network import Network
+from hive_mtl.use.progress import with_progress
 from hive_mtl.use.recordings import pool_pieces, read_pieces
 from hive_mtl.use.verify import Side, Verdict, verify
 from hive_mtl.use.windows import embed_windows
@@ -111,11 +112,12 @@ class Model:
 
         Args:
             sources: recordings as for :meth:`embed`.
-            progress: whether to show a bar with the time left, on standard error.
+            progress: whether to show a bar with the time left, on standard error, where that is a
+                terminal or a notebook.
         """
         recordings = list(sources)
         results = self.embed_stream(recordings)
-        return list(_with_progress(results, len(recordings)) if progress else results)
+        return list(with_progress(results, len(recordings)) if progress else results)
 
     def embed_stream(self, sources: Iterable[Source]) -> Iterator[Embedding | EmbeddingError]:
         """Embeds any number of recordings in bounded memory; results come in the order given.
@@ -156,7 +158,7 @@ class Model:
 
 def _model_file(path: str | os.PathLike[str] | None) -> Path:
     if path is not None:
-        given = Path(path)
+        given = Path(path).absolute()  # children and copies load it again, maybe from elsewhere
         return given / "model.onnx" if given.is_dir() else given
     shipped = Path(str(files("hive_mtl.use") / "pretrained" / "model.onnx"))
     if not shipped.is_file():
@@ -172,12 +174,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))  # of this process, which may not have them all
     return os.cpu_count() or 1
-
-
-def _with_progress(
-    results: Iterator[Embedding | EmbeddingError], total: int
-) -> Iterator[Embedding | EmbeddingError]:
-    from rich.console import Console  # here, because it is slow to import
-    from rich.progress import track
-
-    return iter(track(results, description="Embedding", total=total, console=Console(stderr=True)))

@@ -79,7 +79,9 @@ def pool_pieces(
     duration_s = sum(each.duration_s for each in qualities)
     if duration_s * SAMPLE_RATE < MIN_SAMPLES:
         return EmbeddingError(
-            source, f"too short ({duration_s * 1000:.0f} ms): give a recording of 0.1 s or more"
+            source,
+            f"too short ({1000 * duration_s:.0f} ms): give a recording of "
+            f"{1000 * MIN_SAMPLES // SAMPLE_RATE} ms or more",
         )
     heard = [
         (piece.quality, outputs)

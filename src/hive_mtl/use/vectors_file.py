@@ -54,13 +54,16 @@ def write_vectors(path: Path, model_id: str, entries: Iterable[tuple[str, Embedd
 
     Raises:
         ConfigError: the suffix is neither of the two.
-        DataError: the file cannot be written, or a path is not text in UTF-8.
+        DataError: the file cannot be written (a folder of that name is seen before any embedding
+            is asked for), or a path is not text in UTF-8.
         MissingExtraError: Parquet needs pyarrow, which is not installed.
     """
     path = Path(path)
     write = {".npz": _write_npz, ".parquet": _write_parquet}.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"{path}: embeddings are written as .npz or .parquet: choose one")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder: give the name of a file")
     with atomic_write(path) as temporary:
         return write(temporary, model_id, _once(entries))
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
+from hive_mtl.atomic import what_to_do
 from hive_mtl.errors import HiveError, MissingExtraError
+from hive_mtl.faces.cli.answers import complain
 
 FAILED = 2
 INTERRUPTED = 130  # what shells give a command that SIGINT ended
@@ -114,9 +116,8 @@ def _with_hyphens(words: list[str]) -> list[str]:
 
 
 def _say_why(error: Exception, command: str) -> None:
-    line = " ".join(_reason(error, command).split())
-    print(f"hive-mtl: {line}", file=sys.stderr)
-    if isinstance(error, OSError):
+    complain(_reason(error, command))
+    if isinstance(error, OSError) and error.filename is None:
         _abandon_stdout()  # it may be what could not be written to
 
 
@@ -137,7 +138,7 @@ def _reason(error: Exception, command: str) -> str:
             return str(MissingExtraError(f"hive-mtl {command}", _EXTRA_OF_MODULE[module]))
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
-            return f"{place}{error.strerror or error}"
+            return f"{place}{error.strerror or error}: {what_to_do(error)}"
         case MemoryError():
             return "out of memory: give less at a time, or use a machine with more memory"
         case _:

@@ -16,4 +16,4 @@ def print_json(answer: object) -> None:
 
 def complain(line: str) -> None:
     """One line about one problem, on standard error."""
-    print(" ".join(line.split()), file=sys.stderr)
+    print(f"hive-mtl: {' '.join(line.split())}", file=sys.stderr)

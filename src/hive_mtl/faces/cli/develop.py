@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hive_mtl.errors import DataError
 from hive_mtl.faces.cli.answers import Json, complain, print_json
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from hive_mtl.learn.config import Recipe
 
 Data = Annotated[
@@ -60,25 +57,37 @@ def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
     return 0
 
 
-def doctor(data: str, /, *, as_json: Json = False) -> int:
+def doctor(*data: str, as_json: Json = False) -> int:
     """Say what is wrong with data before training on it.
 
     The exit status is 0 if nothing is, 1 if there are findings.
 
     Args:
-        data: A folder or table of recordings, or KIND:PATH.
+        data: Folders or tables of recordings, or KIND:PATH; several are examined as their union.
     """
-    from hive_mtl.learn import corpora
-    from hive_mtl.learn.doctor import examine
+    import pyarrow as pa
+    from rich.console import Console
+    from rich.progress import Progress
 
-    table = corpora.read(data)
-    findings = examine(table)
+    from hive_mtl.learn import corpora
+    from hive_mtl.learn.doctor import counts, examine
+
+    tables = corpora.read_each(data)
+    table = pa.concat_tables(tables.values(), promote_options="default")
+    rows = {name: len(part) for name, part in tables.items()} if len(tables) > 1 else None
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
+        bar = shown.add_task("listening", total=len(table))
+        findings = examine(
+            table, parts=rows, progress=lambda done: shown.update(bar, completed=done)
+        )
     if as_json:
         print_json({"rows": len(table), "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            print(f"row {finding.row}, {finding.path}: {finding.problem}: {finding.advice}")
-        print(f"{len(findings)} findings in {len(table)} rows")
+            print(finding)
+        kinds = ", ".join(f"{number} {kind}" for kind, number in counts(findings).items())
+        print(f"{len(findings)} findings in {len(table)} rows" + (f": {kinds}" if kinds else ""))
     return 1 if findings else 0
 
 
@@ -130,16 +139,23 @@ def evaluate(
 
     Args:
         model: An ONNX file or the folder of a run.
-        split: Use only the rows of this split.
+        split: Use only the rows of this split. 'validation', where no row is of it, are the voices
+            that training holds out by their hash: one in ten of split 'train' or of none.
         trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
     """
     import hive_mtl
-    from hive_mtl.evaluate import evaluate, read_trials
+    from hive_mtl.evaluate import evaluate, read_trials, take_split
+    from hive_mtl.learn import corpora
 
-    table = _utterances(data, split)
+    table = corpora.read_all(data)
+    if split is not None:
+        table = take_split(table, split, ", ".join(data))
     pairs = None if trials is None else read_trials(trials, table)
-    report = evaluate(hive_mtl.load(model), table, trials=pairs)
+    loaded = hive_mtl.load(model)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # now, lest hours of work end at a wrong place
+    report = evaluate(loaded, table, trials=pairs)
     if out is not None:
         report.write(out)
     for failure in report.failures:
@@ -172,22 +188,6 @@ def _with_tasks(recipe: "Recipe", names: list[str]) -> "Recipe":
 
     settings = recipe.model_dump(mode="json")
     wanted = [name.strip() for name in names]
-    settings["tasks"] = {name: settings["tasks"].get(name, {}) for name in wanted}
+    tasks = settings["tasks"]
+    settings["tasks"] = {name: {**tasks.get(name, {}), "required": True} for name in wanted}
     return parse_recipe(settings, "--tasks")
-
-
-def _utterances(data: tuple[str, ...], split: str | None) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from hive_mtl.learn import corpora
-
-    tables = [corpora.read(each) for each in data]
-    table = pa.concat_tables(tables, promote_options="default")
-    if split is None:
-        return table
-    found = table.filter(pc.equal(table["split"], split))
-    if len(found) == 0:
-        there = ", ".join(sorted(filter(None, table["split"].unique().to_pylist()))) or "none"
-        raise DataError(f"no rows of split '{split}' in {', '.join(data)}: it has {there}")
-    return found

@@ -1,12 +1,12 @@
 """The commands of those who use a model. Nothing here needs torch."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
 from hive_mtl.faces.cli.answers import Json, complain, print_json
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.embedding import Embedding
     from hive_mtl.use.model import Model
+
+
+def _check_named(_kind: type, path: object) -> None:
+    """An empty path would be the working folder."""
+    if path == "":
+        raise ValueError("An empty path: give the path of a recording.")
+
+
+Recording = Annotated[str, Parameter(validator=_check_named)]
 
 
 @Parameter(name="*")
@@ -42,10 +51,10 @@ _SHIPPED = ModelOptions()
 
 
 def embed(
-    *sources: str,
+    *sources: Recording,
     out: Annotated[Path, Parameter(("--out", "-o"))],
     list_file: Annotated[Path | None, Parameter("--list")] = None,
-    max_failures: int | None = None,
+    max_failures: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     options: ModelOptions = _SHIPPED,
     as_json: Json = False,
 ) -> int:
@@ -81,12 +90,12 @@ def embed(
 
 
 def verify(
-    a: str,
-    b: str,
+    a: Recording,
+    b: Recording,
     /,
     *,
-    more_a: tuple[str, ...] = (),
-    more_b: tuple[str, ...] = (),
+    more_a: tuple[Recording, ...] = (),
+    more_b: tuple[Recording, ...] = (),
     options: ModelOptions = _SHIPPED,
     as_json: Json = False,
 ) -> int:
@@ -100,9 +109,10 @@ def verify(
         more_a: A further recording of the voice in A; may be given several times.
         more_b: A further recording of the voice in B; may be given several times.
     """
-    verdict = options.load().verify([a, *more_a], [b, *more_b])
+    model = options.load()
+    verdict = model.verify([a, *more_a], [b, *more_b])
     if as_json:
-        print_json(asdict(verdict))
+        print_json({"model_id": model.description.model_id, **asdict(verdict)})
     else:
         decision = "same voice" if verdict.same else "different voices"
         print(
@@ -113,7 +123,7 @@ def verify(
 
 
 def attributes(
-    recording: str, /, *, options: ModelOptions = _SHIPPED, as_json: Json = False
+    recording: Recording, /, *, options: ModelOptions = _SHIPPED, as_json: Json = False
 ) -> int:
     """Estimate gender, age and whatever else the model answers.
 
@@ -123,7 +133,8 @@ def attributes(
     model = options.load()
     answers = model.attributes(recording)
     if as_json:
-        print_json({task: asdict(answer) for task, answer in answers.items()})
+        found = {task: asdict(answer) for task, answer in answers.items()}
+        print_json({"model_id": model.description.model_id, **found})
         return 0
     width = max(map(len, answers), default=0)
     for task, answer in answers.items():
@@ -170,12 +181,18 @@ def _paths(sources: Iterable[str], list_file: Path | None) -> Iterator[str]:
 
 def _listed(list_file: Path) -> list[str]:
     try:
-        text = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(
-            f"{list_file}: cannot be read ({error.strerror}): give a file with one path a line"
-        ) from error
-    return [line for line in text.splitlines() if line.strip()]
+        text = list_file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise _no_list(list_file, reason) from error
+    if "\0" in text:
+        raise _no_list(list_file, "it is not text")
+    # not splitlines, which takes more characters for ends of lines, and names may hold them
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _no_list(list_file: Path, reason: str | None) -> DataError:
+    return DataError(f"{list_file}: cannot be read ({reason}): give a file with one path a line")
 
 
 def _is_text(path: str) -> bool:
@@ -191,8 +208,11 @@ def _embeddings(
     model: "Model", paths: list[str], failed: dict[str, str], max_failures: int | None
 ) -> Iterator[tuple[str, "Embedding"]]:
     """Gives what could be embedded and notes in ``failed`` what could not, and why."""
+    from hive_mtl.use.progress import with_progress
+
     succeeded = False
-    for path, result in zip(paths, _shown(model.embed_stream(paths), len(paths)), strict=False):
+    results = with_progress(model.embed_stream(paths), len(paths))
+    for path, result in zip(paths, results, strict=False):
         if not isinstance(result, EmbeddingError):
             succeeded = True
             yield path, result
@@ -202,18 +222,6 @@ def _embeddings(
             break
     if not succeeded:
         raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
-
-
-def _shown(
-    results: Iterator["Embedding | EmbeddingError"], total: int
-) -> Iterable["Embedding | EmbeddingError"]:
-    """``results`` with a bar on standard error, if somebody is looking."""
-    if not sys.stderr.isatty():
-        return results
-    from rich.console import Console  # here, because it is slow to import
-    from rich.progress import track
-
-    return track(results, "Embedding", total, console=Console(stderr=True), transient=True)
 
 
 def _in_words(answer: "Answer", task: str, model: "ModelDescription") -> str:

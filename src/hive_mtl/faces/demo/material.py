@@ -14,9 +14,7 @@ import soundfile
 from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.config import Recipe
-from hive_mtl.learn.tasks import get_task
-from hive_mtl.learn.utterances import is_validation_voice, training_utterances
+from hive_mtl.learn.utterances import is_validation_voice
 
 UNSEEN = "test"  # the split that training never reads
 FEWEST_VOICES = 8
@@ -66,18 +64,6 @@ def unseen(table: pa.Table) -> pa.Table:
     return rows.take(pa.array(kept, pa.int64()))
 
 
-def with_learnable_tasks(recipe: Recipe, table: pa.Table) -> Recipe:
-    """The recipe without the tasks that these recordings have no labels for."""
-    rows = training_utterances(table)
-    voices = [str(name) for name in rows["speaker"].to_pylist()]
-    tasks = {
-        name: config
-        for name, config in recipe.tasks.items()
-        if name == "speaker" or _learnable(recipe, name, rows, voices)
-    }
-    return recipe.model_copy(update={"tasks": tasks})
-
-
 def clip(source: audio.Segment) -> bytes:
     """The beginning of a recording as MP3, which every browser plays."""
     duration_s = _CLIP_S if source.duration_s is None else min(source.duration_s, _CLIP_S)
@@ -92,14 +78,3 @@ def _drawn(voices: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     ready.sort(key=lambda voice: hashlib.sha256("/".join(("unseen", *voice)).encode()).digest())
     wanted = max(_FEWEST_UNSEEN, round(_SHARE_UNSEEN * len(voices)))
     return ready[: min(wanted, MOST_UNSEEN)]
-
-
-def _learnable(recipe: Recipe, name: str, rows: pa.Table, voices: Sequence[str]) -> bool:
-    task = get_task(name)
-    if task.column not in rows.column_names:
-        return False
-    try:
-        task.fit(task.labels(rows[task.column].to_pylist()), voices, recipe.tasks[name])
-    except DataError:
-        return False
-    return True

@@ -1,13 +1,13 @@
 """Corpora: one file here, one corpus or format that is read into the table of utterances.
 
-A reader is a module with two functions: ``matches(path) -> bool`` says whether the file or folder
-looks like its format, ``read(path) -> pa.Table`` gives its utterances as
-:func:`hive_mtl.learn.utterances.conform` leaves them.
+A reader is a module with three functions: ``matches(path) -> bool`` says whether the file or folder
+looks like its format, ``root(path) -> Path`` what the whole corpus is, ``read(path) -> pa.Table``
+gives its utterances as :func:`hive_mtl.learn.utterances.conform` leaves them.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, cast
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from hive_mtl import audio
 from hive_mtl.errors import AudioError, ConfigError, DataError
 from hive_mtl.learn import registry
+from hive_mtl.learn.corpora._names import corpus_name, own_splits
 
 _CATCH_ALL = "folder"  # any folder of recordings looks like it, so the others are asked first
 _BATCH = 4096  # headers asked for at a time
@@ -28,6 +29,9 @@ class Reader(Protocol):
 
     def matches(self, path: Path) -> bool:
         """Whether ``path`` looks like this format."""
+
+    def root(self, path: Path) -> Path:
+        """The whole corpus that ``path`` is, or is a part of: what its name comes from."""
 
     def read(self, path: Path) -> pa.Table:
         """The utterances of ``path``."""
@@ -46,11 +50,46 @@ def read(data: str | os.PathLike[str]) -> pa.Table:
         ConfigError: no such kind.
         DataError: nothing is there, no reader knows it, or it holds no utterances.
     """
-    reader, path = _choose(os.fspath(data))
-    table = reader.read(path)
-    if len(table) == 0:
-        raise DataError(f"{path}: holds no recordings: give a folder or table of recordings")
-    return _with_durations(table)
+    return read_all([os.fspath(data)])
+
+
+def read_all(data: Sequence[str]) -> pa.Table:
+    """The union of corpora, with the label columns of each.
+
+    Args:
+        data: as for :func:`read_each`.
+
+    Raises:
+        ConfigError, DataError: as :func:`read_each` does.
+    """
+    return pa.concat_tables(read_each(data).values(), promote_options="default")
+
+
+def read_each(data: Sequence[str]) -> dict[str, pa.Table]:
+    """The table of utterances of each of ``data``, in its order; what is named twice counts once.
+
+    A part of a corpus that is given beside a part for training, such as LibriSpeech's 'test-clean'
+    beside 'train-clean-100', is of the split that its name tells.
+
+    Args:
+        data: each as for :func:`read`.
+
+    Raises:
+        ConfigError: no such kind.
+        DataError: there is no data, one of it cannot be read, or two corpora have one name.
+    """
+    if not data:
+        raise DataError("no data: give at least one folder or table of recordings")
+    chosen = {name: _choose(name) for name in data}
+    roots = {name: reader.root(path) for name, (reader, path) in chosen.items()}
+    tables = {name: _rows(reader, path) for name, (reader, path) in chosen.items()}
+    _refuse_namesakes(tables, roots)
+    paths = {name: path.resolve() for name, (_, path) in chosen.items()}
+    splits = _splits_of_parts(paths, roots)
+    return {
+        name: _with_durations(_with_split(table, splits.get(name)))
+        for name, table in tables.items()
+    }
 
 
 def kinds() -> list[str]:
@@ -83,6 +122,44 @@ def _existing(name: str) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder: check the path")
     return path
+
+
+def _rows(reader: Reader, path: Path) -> pa.Table:
+    table = reader.read(path)
+    if len(table) == 0:
+        raise DataError(f"{path}: holds no recordings: give a folder or table of recordings")
+    return table
+
+
+def _refuse_namesakes(tables: dict[str, pa.Table], roots: dict[str, Path]) -> None:
+    """Corpora that only the names of their places name must not share one, or voices merge."""
+    known: dict[str, Path] = {}
+    for data, root in roots.items():
+        name = corpus_name(root)
+        if name not in tables[data]["corpus"].unique().to_pylist():
+            continue  # its rows say of which corpus they are
+        if known.setdefault(name, root) != root:
+            raise DataError(
+                f"{known[name]} and {root}: both would be the corpus '{name}', and speakers of one "
+                "name one voice: rename one, or give tables with a column 'corpus'"
+            )
+
+
+def _splits_of_parts(paths: dict[str, Path], roots: dict[str, Path]) -> dict[str, str | None]:
+    """The split of each of the data that is a part of its corpus, beside the parts given too."""
+    parts = {data: path.name for data, path in paths.items() if path.parent == roots[data]}
+    return {
+        data: own_splits(parts[other] for other in parts if roots[other] == roots[data])[part]
+        for data, part in parts.items()
+    }
+
+
+def _with_split(table: pa.Table, split: str | None) -> pa.Table:
+    """The table, its rows that have no split given this one."""
+    if split is None:
+        return table
+    place = table.schema.get_field_index("split")
+    return table.set_column(place, "split", table["split"].fill_null(split))
 
 
 def _with_durations(table: pa.Table) -> pa.Table:

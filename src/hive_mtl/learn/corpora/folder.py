@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from hive_mtl.audio import find_recordings
+from hive_mtl.learn.corpora._names import corpus_name
 from hive_mtl.learn.utterances import conform
 
 _log = logging.getLogger(__name__)
@@ -16,22 +17,27 @@ def matches(path: Path) -> bool:
     return path.is_dir()
 
 
+def root(path: Path) -> Path:
+    """The folder."""
+    return path.resolve()
+
+
 def read(path: Path) -> pa.Table:
     """Every recording below ``path``; the speaker is its topmost folder, the corpus ``path``."""
-    root = path.resolve()
-    recordings = find_recordings(root)
-    spoken = [recording for recording in recordings if recording.parent != root]
+    top = root(path)
+    recordings = find_recordings(top)
+    spoken = [recording for recording in recordings if recording.parent != top]
     if len(spoken) < len(recordings):
         _log.warning(
             "%s: %d recordings left out that lie in no speaker's folder",
             path,
             len(recordings) - len(spoken),
         )
-    speakers = [recording.relative_to(root).parts[0] for recording in spoken]
+    speakers = [recording.relative_to(top).parts[0] for recording in spoken]
     table = pa.table(
         {
             "path": pa.array(map(str, spoken), pa.string()),
             "speaker": pa.array(speakers, pa.string()),
         }
     )
-    return conform(table, corpus=root.name, origin=str(path))
+    return conform(table, corpus=corpus_name(top), origin=str(path))

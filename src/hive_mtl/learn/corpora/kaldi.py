@@ -13,6 +13,7 @@ import pyarrow.csv
 
 from hive_mtl.audio import AUDIO_SUFFIXES
 from hive_mtl.errors import DataError
+from hive_mtl.learn.corpora._names import corpus_name
 from hive_mtl.learn.corpora._paths import base_of
 from hive_mtl.learn.utterances import conform, parse_gender
 
@@ -35,6 +36,11 @@ def matches(path: Path) -> bool:
     return (path / "wav.scp").is_file()
 
 
+def root(path: Path) -> Path:
+    """The folder."""
+    return path.resolve()
+
+
 def read(path: Path) -> pa.Table:
     """The utterances of the folder.
 
@@ -55,7 +61,7 @@ def read(path: Path) -> pa.Table:
             len(rows) - len(known),
         )
     table = _with_labels(path, known)
-    name = path.resolve().name
+    name = corpus_name(root(path))
     return conform(table, base_of(path, table["path"]), corpus=name, origin=str(path))
 
 

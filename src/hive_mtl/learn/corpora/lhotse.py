@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from hive_mtl.errors import DataError, MissingExtraError
+from hive_mtl.learn.corpora._names import corpus_name, own_splits
 from hive_mtl.learn.corpora._paths import base_of
-from hive_mtl.learn.utterances import conform, own_splits, parse_gender
+from hive_mtl.learn.utterances import conform, parse_gender
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ def matches(path: Path) -> bool:
         return False
 
 
+def root(path: Path) -> Path:
+    """The folder of manifests, or the manifest."""
+    return path.resolve()
+
+
 def read(path: Path) -> pa.Table:
     """One row a supervision; the simple fields of its ``custom`` become label columns.
 
@@ -59,7 +65,7 @@ def read(path: Path) -> pa.Table:
         raise DataError(f"{path}: not a manifest of lhotse ({reason}): prepare it anew") from error
     folder = path if path.is_dir() else path.parent
     base = base_of(folder, table["path"])
-    return conform(table, base, corpus=path.resolve().name.split(".")[0], origin=str(path))
+    return conform(table, base, corpus=corpus_name(root(path)), origin=str(path))
 
 
 def _supervision_files(folder: Path) -> list[Path]:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from hive_mtl.audio import find_recordings
 from hive_mtl.errors import DataError
-from hive_mtl.learn.utterances import conform, own_splits, parse_gender
+from hive_mtl.learn.corpora._names import corpus_name, own_splits
+from hive_mtl.learn.utterances import conform, parse_gender
 
 _SPEAKERS = "SPEAKERS.TXT"
 _log = logging.getLogger(__name__)
@@ -18,25 +19,35 @@ _log = logging.getLogger(__name__)
 
 def matches(path: Path) -> bool:
     """A folder with a SPEAKERS.TXT, the folder around it, or a subset inside it."""
-    return _root(path) is not None
+    return _find_root(path) is not None
+
+
+def root(path: Path) -> Path:
+    """The folder that holds SPEAKERS.TXT.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = _find_root(path)
+    if found is None:
+        raise DataError(f"{path}: no {_SPEAKERS} here or above: give the folder that holds it")
+    return found
 
 
 def read(path: Path) -> pa.Table:
     """All subsets of the corpus, or the one subset that ``path`` is.
 
-    The session is the chapter. Read as a whole, 'test-clean' and its like are of split 'test'; a
-    subset that is named by itself has no split.
+    The session is the chapter. Beside a subset for training, 'test-clean' and its like are of split
+    'test'; by itself such a subset has no split.
 
     Raises:
         DataError: there is no SPEAKERS.TXT.
     """
-    root = _root(path)
-    if root is None:
-        raise DataError(f"{path}: no {_SPEAKERS} here or above: give the folder that holds it")
-    genders = _genders(root / _SPEAKERS)
-    folder = path.resolve() if path.resolve().is_relative_to(root) else root
+    top = root(path)
+    genders = _genders(top / _SPEAKERS)
+    folder = path.resolve() if path.resolve().is_relative_to(top) else top
     recordings = find_recordings(folder)
-    parts = [recording.relative_to(root).parts for recording in recordings]
+    parts = [recording.relative_to(top).parts for recording in recordings]
     strays = sum(len(names) != 4 for names in parts)
     rows = [names for names in parts if len(names) == 4]
     speakers = [speaker for _, speaker, _, _ in rows]
@@ -44,7 +55,7 @@ def read(path: Path) -> pa.Table:
     _warn(folder, strays, set(speakers) - genders.keys())
     table = pa.table(
         {
-            "path": pa.array((str(root.joinpath(*names)) for names in rows), pa.string()),
+            "path": pa.array((str(top.joinpath(*names)) for names in rows), pa.string()),
             "speaker": pa.array(speakers, pa.string()),
             "session": [chapter for _, _, chapter, _ in rows],
             "split": [splits[subset] for subset, _, _, _ in rows],
@@ -53,10 +64,10 @@ def read(path: Path) -> pa.Table:
             "utterance": [Path(name).stem for _, _, _, name in rows],
         }
     )
-    return conform(table, corpus="librispeech", origin=str(path))
+    return conform(table, corpus=corpus_name(top), origin=str(path))
 
 
-def _root(path: Path) -> Path | None:
+def _find_root(path: Path) -> Path | None:
     path = path.resolve()
     places = (path, path.parent, path / "LibriSpeech")
     return next((place for place in places if (place / _SPEAKERS).is_file()), None)

@@ -9,6 +9,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from hive_mtl.errors import DataError
+from hive_mtl.learn.corpora._names import corpus_name
 from hive_mtl.learn.utterances import conform
 
 _PARQUET = (".parquet", ".pq")
@@ -19,6 +20,11 @@ _DELIMITED = (".csv", ".tsv")
 def matches(path: Path) -> bool:
     """A file with the suffix of a table."""
     return path.is_file() and path.suffix.lower() in (*_PARQUET, *_JSON_LINES, *_DELIMITED)
+
+
+def root(path: Path) -> Path:
+    """The file."""
+    return path.resolve()
 
 
 def read(path: Path) -> pa.Table:
@@ -38,7 +44,8 @@ def read(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not a table that can be read ({reason}): correct it") from error
-    return conform(table, path.resolve().parent, corpus=path.stem, origin=str(path))
+    file = root(path)
+    return conform(table, file.parent, corpus=corpus_name(file), origin=str(path))
 
 
 def _read_delimited(path: Path) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class TaskConfig(BaseModel):
     weight: float = Field(default=1.0, ge=0.0)
     loss: SerializeAsAny[LossConfig] | None = None  # None: the task's own default
     min_speakers: int = Field(default=2, ge=1)  # a class of fewer voices is not learnt
+    required: bool = False  # whether data that cannot teach the task is an error
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -113,6 +115,15 @@ class Task(ABC):
             if cell is not None and cell not in known:
                 known[cell] = self.parse(cell)
         return [None if cell is None else known[cell] for cell in cells]
+
+    def labels_of(self, table: pa.Table) -> list[Label | None]:
+        """The label of each row of a table; all None where the table has no such column.
+
+        A task that needs more than its own column to read a label overrides this.
+        """
+        if self.column not in table.column_names:
+            return [None] * len(table)
+        return self.labels(table[self.column].to_pylist())
 
 
 class ClassTask(Task):

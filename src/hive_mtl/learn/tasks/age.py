@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from hive_mtl.description import HeadDescription
+from hive_mtl.errors import DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import Label, Task, TaskConfig
 from hive_mtl.learn.utterances import parse_age
@@ -36,6 +37,11 @@ class TASK(Task):
     ) -> None:
         """The thresholds are fixed; only the counts come from the data."""
         groups = self.groups(labels)
+        if (groups == ABSENT).all():
+            raise DataError(
+                f"task '{self.name}': no utterance is labelled in the training data: give years or "
+                f"decades in column '{self.column}', or leave the task out"
+            )
         self._counts = np.bincount(groups[groups != ABSENT], minlength=self.outputs + 1).tolist()
 
     def encode(self, labels: Sequence[Label | None]) -> npt.NDArray[Any]:

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field
 
 from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import ClassTask, Label, TaskConfig
+from hive_mtl.learn.utterances import voices
 
 
 class SpeakerConfig(TaskConfig):
@@ -34,6 +36,11 @@ class TASK(ClassTask):
 
     def __init__(self) -> None:
         super().__init__("speaker")
+
+    def labels_of(self, table: pa.Table) -> list[Label | None]:
+        """``corpus/speaker`` of each row: names of voices are unique only inside a corpus."""
+        codes, names = voices(table)
+        return [None if code < 0 else names[code] for code in codes]
 
     def fit(
         self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig

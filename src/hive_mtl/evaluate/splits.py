@@ -1,0 +1,44 @@
+"""Which rows of the data are judged."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hive_mtl.errors import DataError
+from hive_mtl.learn.utterances import validation_utterances
+
+VALIDATION = "validation"
+
+
+def take_split(table: pa.Table, split: str, origin: str) -> pa.Table:
+    """The rows of a split; 'validation', where no row is of it, means the held-out voices.
+
+    Those are the voices that training leaves out by their hash. Trials within single recordings
+    are easier than others, so they become a corpus of their own, 'NAME (same recording)'.
+
+    Args:
+        table: as :func:`hive_mtl.learn.utterances.conform` makes it.
+        split: its name.
+        origin: of the table, for the error.
+
+    Raises:
+        DataError: there are no such rows.
+    """
+    found = table.filter(pc.equal(table["split"], split))
+    if len(found):
+        return found
+    there = ", ".join(sorted(table["split"].drop_null().unique().to_pylist())) or "none"
+    if split != VALIDATION:
+        raise DataError(f"no rows of split '{split}' in {origin}: it has {there}")
+    held_out = validation_utterances(table)
+    if not len(held_out):
+        raise DataError(
+            f"no rows of split '{split}' in {origin}, and no voice is held out of it by its hash: "
+            f"give data with more voices, or another split (it has {there})"
+        )
+    return _same_recording_apart(held_out)
+
+
+def _same_recording_apart(table: pa.Table) -> pa.Table:
+    apart = pc.binary_join_element_wise(table["corpus"], "(same recording)", " ")
+    corpus = pc.if_else(pc.is_valid(table["same_recording"]), apart, table["corpus"])
+    return table.set_column(table.schema.get_field_index("corpus"), "corpus", corpus)
