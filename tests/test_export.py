@@ -29,7 +29,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     tasks = {"speaker": {}, "gender": {}, "age": {}, "mood": {"loss": {"name": "aam"}}}
     recipe = tiny_recipe(tmp_path_factory.mktemp("cache"), tasks=tasks)
     fitted = [get_task(name) for name in tasks]
-    labels = {"speaker": ["a", "b"] * 2, "gender": ["female", "male"] * 2, "age": [None] * 4}
+    labels = {
+        "speaker": ["a", "b"] * 2,
+        "gender": ["female", "male"] * 2,
+        "age": [(20.0, 30.0)] * 4,
+    }
     for task in fitted:
         config = recipe.tasks[task.name] if task.name == "speaker" else TaskConfig(min_speakers=1)
         task.fit(labels.get(task.name, ["calm", "glad"] * 2), list("abab"), config)

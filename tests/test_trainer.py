@@ -179,12 +179,11 @@ class TestRefusals:
         done = train(recipe, [str(corpus)], tmp_path / "run").folder
         assert list(checkpoint.load(done).header.tasks) == ["speaker"]
 
-    @pytest.mark.parametrize("name", ["emotion", "age"])
     def test_a_required_task_without_labels(
-        self, corpus: Path, cache: Path, tmp_path: Path, name: str
+        self, corpus: Path, cache: Path, tmp_path: Path
     ) -> None:
-        recipe = self.recipe(cache, tasks={"speaker": {}, name: {"required": True}})
-        with pytest.raises(DataError, match=rf"task '{name}'.*leave the task out"):
+        recipe = self.recipe(cache, tasks={"speaker": {}, "emotion": {"required": True}})
+        with pytest.raises(DataError, match=r"task 'emotion'.*leave the task out"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
     def test_a_corpus_to_leave_out_that_is_not_there(

@@ -222,10 +222,9 @@ def _embedding(description: ModelDescription, left: float) -> str:
 
 def _heads(description: ModelDescription, start: float, left: float) -> str:
     """One box a head; that of the speakers is dashed, since only training needs it."""
-    voices = sum(corpus.speakers for corpus in description.data)
     rows = [(head.task, _answers(head), "") for head in description.heads]
-    if voices:
-        rows.insert(0, ("speaker", f"{voices:,} voices, only in training", " later"))
+    if description.data:
+        rows.insert(0, ("speaker", "voices, only in training", " later"))
     gap = min(74.0, (_HEIGHT - 36) / max(1, len(rows)))
     parts = []
     for index, (task, answers, later) in enumerate(rows):

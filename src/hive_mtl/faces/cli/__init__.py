@@ -49,7 +49,6 @@ _EXTRA_OF_MODULE = {
     "platformdirs": "train",
     "openTSNE": "analysis",
     "pyarrow": "train",
-    "pyroomacoustics": "train",
     "safetensors": "train",
     "sklearn": "analysis",
     "tensorboard": "train",
