@@ -5,6 +5,7 @@ their classes), data summary and progress are JSON in its header. One file repla
 one step, so a run that is killed while it saves keeps its last checkpoint. Nothing is unpickled.
 """
 
+import errno
 import hashlib
 import subprocess
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, T
         try:
             save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
         except SafetensorError as error:  # the only way in which it tells of a full disk
-            raise OSError(str(error)) from error
+            raise OSError(errno.ENOSPC, str(error), str(temporary)) from error
 
 
 def load(path: Path) -> Checkpoint:

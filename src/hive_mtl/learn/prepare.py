@@ -6,6 +6,7 @@ samples of a crop. Memory is bounded by one shard's index, whatever the size of 
 preparation that was interrupted goes on at the first missing shard.
 """
 
+import errno
 import hashlib
 import os
 import threading
@@ -95,7 +96,11 @@ def prepare_noises(folder: Path, cache: Path | None = None) -> Path:
             temporary.mkdir()
             for number, path in enumerate(recordings):
                 name = temporary / f"{number:04d}.wav"
-                soundfile.write(name, audio.load(path), audio.SAMPLE_RATE, subtype="PCM_16")
+                wave = audio.load(path)
+                try:
+                    soundfile.write(name, wave, audio.SAMPLE_RATE, subtype="PCM_16")
+                except soundfile.LibsndfileError as error:  # so it tells of a full disk
+                    raise OSError(errno.ENOSPC, str(error), str(name)) from error
     return prepared
 
 
