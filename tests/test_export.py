@@ -146,3 +146,9 @@ def test_the_name_follows_the_weights(made: Checkpoint, folder: Path) -> None:
     digest = hive_mtl.load(folder).description.model_id.removeprefix("tiny-")
     kept = {n: w for n, w in weights.items() if not n.startswith("heads.speaker.")}
     assert checkpoint.weights_digest(kept) == digest
+
+
+def test_the_file_names_no_folder_of_the_machine_that_made_it(folder: Path) -> None:
+    content = (folder / "model.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(hive_mtl.__file__).parent).encode() not in content

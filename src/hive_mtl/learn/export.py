@@ -101,4 +101,13 @@ def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelPro
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program, as it does only without dynamo")
-    return program.model_proto
+    return _without_traces(program.model_proto)
+
+
+def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without the exporter's notes on it: they name folders of this machine."""
+    for graph in (proto.graph, *proto.functions):
+        for part in (*graph.node, *graph.value_info):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+    return proto
