@@ -19,6 +19,7 @@ from hive_mtl.learn.tasks import Task
 
 MIN_DURATION_S = 2.0  # as in evaluation: shorter utterances are no fair trial
 MIN_VOICES = 5  # a corpus with fewer validation voices says too little to choose by
+MAX_TRIALS = 500_000  # of each corpus: enough to choose by, and no more memory for more voices
 BATCH_SAMPLES = 64 * SAMPLE_RATE  # of padded audio at once
 
 Floats = npt.NDArray[np.float32]
@@ -70,7 +71,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     scores, target = [], []
     for corpus, same, rows in _trial_groups(prepared):
         voices = prepared.table["speaker"].take(rows).to_pylist()
-        pairs = trials.all_pairs(voices)
+        pairs = trials.all_pairs(voices, max_pairs=MAX_TRIALS)
         if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
             continue
         cosines = trials.cosines(embeddings[rows], pairs)
