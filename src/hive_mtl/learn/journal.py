@@ -29,7 +29,7 @@ class Journal:
     def __init__(self, folder: Path, steps: int, start: int, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
         self._log = folder / "log.jsonl"
-        self._quiet, self._steps = quiet, steps
+        self._steps = steps
         self._sums: dict[str, float] = {}
         self._count, self._speech_s, self._since = 0, 0.0, time.monotonic()
         self._board = (

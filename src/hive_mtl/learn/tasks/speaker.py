@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
@@ -77,10 +75,6 @@ class TASK(ClassTask):
     def counts(self) -> list[int]:
         """Training utterances of each voice, at each speed."""
         return self._counts * len(self.speeds)
-
-    def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
-        """Voices."""
-        return self.encode(labels)
 
     def describe(self) -> HeadDescription | None:
         """Not exported: the embedding itself tells voices apart, those of training or others."""
