@@ -18,12 +18,18 @@ class SpeakerConfig(TaskConfig):
     """Which voices become classes, and at which speeds they are played.
 
     A voice with a single recording teaches the channel of that recording as much as the voice, so
-    by default it is left to the other tasks. A recording played faster or slower sounds like
-    another person and counts as one (Yamamoto et al., 2019).
+    by default it is left to the other tasks; where the recordings of a corpus are long and alike,
+    ``min_recordings_of = { corpus = 1 }`` may take its voices all the same. A recording played
+    faster or slower sounds like another person and counts as one (Yamamoto et al., 2019).
     """
 
     min_recordings: int = Field(default=2, ge=1)
+    min_recordings_of: dict[str, Annotated[int, Field(ge=1)]] = {}  # by corpus, where it differs
     speeds: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(default=(1.0,), min_length=1)
+
+    def needed(self, voice: str) -> int:
+        """How many recordings make ``corpus/speaker`` a class."""
+        return self.min_recordings_of.get(voice.partition("/")[0], self.min_recordings)
 
 
 class TASK(ClassTask):
@@ -51,7 +57,7 @@ class TASK(ClassTask):
         config = SpeakerConfig.model_validate(config.model_dump())
         counts = Counter(str(label) for label in labels if label is not None)
         self.classes = tuple(
-            sorted(voice for voice, count in counts.items() if count >= config.min_recordings)
+            sorted(voice for voice in counts if counts[voice] >= config.needed(voice))
         )
         if len(self.classes) < 2:
             raise DataError(
