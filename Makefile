@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 COVERED := metrics losses batches audio checkpoint
 
-.PHONY: demo test test-slow check format bench clean setup-demo setup-dev
+.PHONY: demo test test-slow check format bench bench-original parity-original clean setup-demo setup-dev
 .DEFAULT_GOAL := demo
 
 demo: setup-demo
@@ -28,8 +28,15 @@ format: setup-dev
 bench: setup-dev
 	for script in $(sort $(wildcard benchmarks/*.py)); do $(PYTHON) $$script || exit; done
 
+# Both make .venv-original, with TensorFlow, on first use.
+bench-original: setup-dev
+	$(PYTHON) benchmarks/original/compare.py
+
+parity-original: setup-dev
+	$(PYTHON) benchmarks/original/parity.py
+
 clean:
-	rm -rf .venv .venv.lock .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache demo dist
+	rm -rf .venv .venv.lock .venv-original .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache demo dist
 
 setup-demo setup-dev: setup-%:
 	@python3 tools/setup_environment.py $*

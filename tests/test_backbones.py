@@ -4,7 +4,7 @@ from torch import nn
 
 from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, registry
-from hive_mtl.learn.features import LogMel
+from hive_mtl.learn.front_ends.log_mel import FrontEnd as LogMel
 
 MELS = 24
 KNOWN = registry.names(backbones)

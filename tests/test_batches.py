@@ -20,7 +20,9 @@ from hive_mtl.learn.batches import (
     BatchSampler,
 )
 from hive_mtl.learn.losses._base import ABSENT
-from hive_mtl.learn.prepare import Prepared, prepare, to_float
+from hive_mtl.learn.front_ends.log_mel import FrontEnd
+from hive_mtl.learn.kept import Waves
+from hive_mtl.learn.prepare import Prepared, prepare
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import training_utterances
 from learning import CORPUS, speaker_names, utterances, write_corpus
@@ -54,11 +56,11 @@ def make(
     **config: object,
 ) -> Batches:
     settled = BatchConfig(**{"size": 8, "crop_s": (0.5, 0.5), **config})
-    return Batches(prepared, tasks, settled, augment, MELS, seed)
+    return Batches(prepared, tasks, settled, augment, FrontEnd(MELS), seed)
 
 
 def assert_same(first: Batch, second: Batch) -> None:
-    assert torch.equal(first.waves, second.waves)
+    assert torch.equal(first.inputs, second.inputs)
     assert torch.equal(first.lengths, second.lengths)
     assert torch.equal(first.keep, second.keep)
     assert torch.equal(first.rows, second.rows)
@@ -69,8 +71,8 @@ def assert_same(first: Batch, second: Batch) -> None:
 class TestBatches:
     def test_shapes_and_kinds(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker", "gender", "age"), MASKED)[0]
-        assert batch.waves.shape == (8, RATE // 2)
-        assert batch.waves.dtype == torch.float32
+        assert batch.inputs.shape == (8, RATE // 2)
+        assert batch.inputs.dtype == torch.float32
         assert batch.lengths.dtype == torch.int64
         assert batch.keep.shape == (8, MELS, 48)
         assert batch.targets["speaker"].dtype == torch.int64
@@ -83,8 +85,8 @@ class TestBatches:
         batches, again = (make(prepared, tasks, MASKED) for _ in range(2))
         for number in (3, 0, 7):
             assert_same(batches[number], again[number])
-        assert not torch.equal(batches[0].waves, batches[1].waves)
-        assert not torch.equal(batches[0].waves, make(prepared, tasks, MASKED, seed=1)[0].waves)
+        assert not torch.equal(batches[0].inputs, batches[1].inputs)
+        assert not torch.equal(batches[0].inputs, make(prepared, tasks, MASKED, seed=1)[0].inputs)
 
     def test_another_process_makes_the_same_batch(self, prepared: Prepared) -> None:
         batches = make(prepared, fit(prepared, "speaker", "gender"), MASKED)
@@ -95,8 +97,8 @@ class TestBatches:
 
     def test_a_crop_is_a_stretch_of_its_utterance(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker"))[0]
-        for wave, length, row in zip(batch.waves, batch.lengths, batch.rows, strict=True):
-            whole = prepared.wave(int(row))
+        for wave, length, row in zip(batch.inputs, batch.lengths, batch.rows, strict=True):
+            whole = prepared.read(int(row))
             crop = wave[:length].numpy()
             starts = np.flatnonzero(whole[: len(whole) - len(crop) + 1] == crop[0])
             assert any(np.array_equal(whole[s : s + len(crop)], crop) for s in starts)
@@ -104,16 +106,16 @@ class TestBatches:
     def test_a_short_recording_is_followed_by_zeros(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker"), crop_s=(4.0, 4.0))[0]
         assert (batch.lengths < 4 * RATE).all()
-        for wave, length, row in zip(batch.waves, batch.lengths, batch.rows, strict=True):
-            assert length == prepared.samples[row]
-            np.testing.assert_array_equal(wave[:length], prepared.wave(int(row)))
+        for wave, length, row in zip(batch.inputs, batch.lengths, batch.rows, strict=True):
+            assert length == prepared.lengths[row]
+            np.testing.assert_array_equal(wave[:length], prepared.read(int(row)))
             assert not wave[length:].any()
 
     def test_a_tiny_recording_is_long_enough_for_the_network(self, prepared: Prepared) -> None:
         tiny = Prepared(
             **{
                 **{name: getattr(prepared, name) for name in prepared.__dataclass_fields__},
-                "samples": np.full(len(prepared), 5),
+                "lengths": np.full(len(prepared), 5),
             }
         )
         batch = make(tiny, fit(prepared, "speaker"))[0]
@@ -121,7 +123,7 @@ class TestBatches:
 
     def test_one_length_a_batch_within_the_limits(self, prepared: Prepared) -> None:
         batches = make(prepared, fit(prepared, "speaker"), crop_s=(0.3, 0.9), size=2)
-        lengths = {batches[number].waves.shape[1] for number in range(30)}
+        lengths = {batches[number].inputs.shape[1] for number in range(30)}
         assert len(lengths) > 3
         assert 0.3 * RATE <= min(lengths) < max(lengths) <= 0.9 * RATE
 
@@ -146,7 +148,7 @@ class TestBatches:
             seen.update(slow.tolist())
             names = prepared.table["speaker"].take(batch.rows.numpy()).to_pylist()
             assert [speaker.classes[v] for v in voices] == [f"{CORPUS}/{n}" for n in names]
-            own = torch.from_numpy(prepared.samples[batch.rows.numpy()])
+            own = torch.from_numpy(prepared.lengths[batch.rows.numpy()])
             torch.testing.assert_close(
                 batch.lengths[slow].double(), 2.0 * own[slow].double(), atol=2, rtol=0
             )
@@ -261,8 +263,8 @@ class TestBalance:
         assert labelled[drawn].all()
 
 
-def test_to_float_is_full_scale() -> None:
-    assert to_float(np.array([-32768, 0, 16384], np.int16)).tolist() == [-1.0, 0.0, 0.5]
+def test_waves_are_read_at_full_scale() -> None:
+    assert Waves().restore(np.array([-32768, 0, 16384], np.int16)).tolist() == [-1.0, 0.0, 0.5]
 
 
 def test_unknown_speakers_still_carry_their_other_labels(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def make(tmp_path: Path) -> tuple[Header, UnifiedModel]:
             task.Config(**({} if task.name == "speaker" else {"min_speakers": 1})),
         )
     torch.manual_seed(0)
-    model = UnifiedModel(recipe.trunk, recipe.mels, make_heads(recipe.tasks, tasks, 16))
+    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, make_heads(recipe.tasks, tasks, 16))
     header = Header(
         recipe=recipe.model_dump(mode="json"),
         tasks={task.name: task.state() for task in tasks},

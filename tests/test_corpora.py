@@ -159,6 +159,20 @@ def test_data_that_is_given_twice_counts_once(tmp_path):
     assert len(read_all([str(tmp_path), str(tmp_path)])) == 1
 
 
+def test_the_layout_of_librispeech_without_its_list_of_speakers(tmp_path, caplog):
+    root = librispeech(tmp_path / "L")
+    (root / "SPEAKERS.TXT").unlink()
+    table = read(f"librispeech:{root}")
+    assert column(table, "split") == ["test"] * 2 + ["train"] * 2
+    assert column(table, "speaker") == ["14", "26", "14", "26"]
+    assert set(column(table, "gender")) == {None}
+    assert "2 speakers are not in SPEAKERS.TXT" in caplog.text
+    subset = read(f"librispeech:{root / 'train-clean'}")  # speakers at its top
+    assert column(subset, "speaker") == ["14", "26"]
+    assert column(subset, "session") == ["208", "208"]
+    assert set(column(subset, "split")) == {None}
+
+
 def test_strays_in_librispeech_are_one_warning_each(tmp_path, caplog):
     root = librispeech(tmp_path / "L")
     record(root / "stray.flac")
@@ -351,8 +365,9 @@ def test_a_kind_can_be_forced_and_is_checked(tmp_path):
     assert set(column(read(f"folder:{root}"), "speaker")) == {"train-clean", "test-clean"}
     with pytest.raises(ConfigError, match=r"unknown corpus 'foldr': did you mean 'folder'\?"):
         read(f"foldr:{root}")
-    with pytest.raises(DataError, match=r"no SPEAKERS\.TXT here or above"):
-        read(f"librispeech:{tmp_path.parent}")
+    record(tmp_path / "odd" / "a.flac")
+    with pytest.raises(DataError, match="no recording lies at <subset>/<speaker>/<chapter>/"):
+        read(f"librispeech:{tmp_path / 'odd'}")
 
 
 def test_what_is_not_there_or_empty_is_refused(tmp_path):

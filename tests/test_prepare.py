@@ -15,6 +15,7 @@ import soundfile
 from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import prepare as module
+from hive_mtl.learn.kept import Waves
 from hive_mtl.learn.prepare import in_pieces, prepare, prepare_noises
 from learning import utterances
 from voices import RATE, voice
@@ -46,22 +47,22 @@ def test_waves_are_those_of_the_trimmed_recordings(table: pa.Table, cache: Path)
     assert prepared.failures == ()
     for row, path in enumerate(table["path"].to_pylist()):
         expected = audio.trim_silence(audio.load(path))
-        assert prepared.samples[row] == len(expected)
-        np.testing.assert_allclose(prepared.wave(row), expected, atol=0.5 / 32768)
+        assert prepared.lengths[row] == len(expected)
+        np.testing.assert_allclose(prepared.read(row), expected, atol=0.5 / 32768)
 
 
 def test_sixteen_bit_recordings_come_back_exactly(tmp_path: Path, cache: Path) -> None:
     samples = (voice(1.0) * 32767).astype(np.int16)
     samples[8000:8004] = [-32768, 32767, -1, 1]
     soundfile.write(tmp_path / "a.wav", samples, RATE)
-    found = prepare(of(tmp_path / "a.wav"), cache).read(0)
+    found = prepare(of(tmp_path / "a.wav"), cache).read(0) * 32768
     start = int(np.flatnonzero(found == 32767)[0]) - 8001
     np.testing.assert_array_equal(found, samples[-start : len(found) - start])
 
 
 def test_what_overshoots_full_scale_is_clipped(tmp_path: Path, cache: Path) -> None:
     soundfile.write(tmp_path / "a.wav", 20 * voice(1.0), RATE, subtype="FLOAT")
-    wave = prepare(of(tmp_path / "a.wav"), cache).wave(0)
+    wave = prepare(of(tmp_path / "a.wav"), cache).read(0)
     assert wave.max() == pytest.approx(1.0, abs=1e-4)
     assert wave.min() == -1.0
 
@@ -77,7 +78,7 @@ def test_silence_around_speech_goes(tmp_path: Path, cache: Path) -> None:
     rng = np.random.default_rng(0)
     hiss = 0.0005 * rng.standard_normal(3 * RATE).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", np.concatenate([hiss, voice(1.0), hiss]), RATE)
-    assert prepare(of(tmp_path / "a.wav"), cache).samples[0] < 2 * RATE
+    assert prepare(of(tmp_path / "a.wav"), cache).lengths[0] < 2 * RATE
 
 
 def test_a_held_vowel_between_pauses_is_speech(tmp_path: Path, cache: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_held_vowel_between_pauses_is_speech(tmp_path: Path, cache: Path) -> N
     hiss[RATE : 5 * RATE] += vowel
     soundfile.write(tmp_path / "a.wav", hiss.astype(np.float32), RATE)
     prepared = prepare(of(tmp_path / "a.wav"), cache)
-    assert prepared.samples[0] == pytest.approx(4.2 * RATE, abs=0.3 * RATE)
+    assert prepared.lengths[0] == pytest.approx(4.2 * RATE, abs=0.3 * RATE)
 
 
 def test_parts_of_a_recording(tmp_path: Path, cache: Path) -> None:
@@ -98,9 +99,9 @@ def test_parts_of_a_recording(tmp_path: Path, cache: Path) -> None:
         {"path": path, "speaker": "a", "start_s": "2.0", "duration_s": None},
     ]
     prepared = prepare(utterances(rows), cache)
-    assert prepared.samples[0] <= 1.5 * RATE
-    assert RATE < prepared.samples[1] <= 2 * RATE
-    assert prepared.table["duration_s"].to_pylist() == [1.5, prepared.samples[1] / RATE]
+    assert prepared.lengths[0] <= 1.5 * RATE
+    assert RATE < prepared.lengths[1] <= 2 * RATE
+    assert prepared.table["duration_s"].to_pylist() == [1.5, prepared.lengths[1] / RATE]
 
 
 class TestFailures:
@@ -121,7 +122,7 @@ class TestFailures:
     def test_bad_recordings_are_left_out_and_listed(self, mixed: list[Path], cache: Path) -> None:
         prepared = prepare(of(*mixed), cache)
         assert prepared.table["speaker"].to_pylist() == ["good"]
-        assert len(prepared.wave(0)) == prepared.samples[0]
+        assert len(prepared.read(0)) == prepared.lengths[0]
         assert len(prepared.failures) == 5
         bad = [path for path in mixed if path.stem != "good"]
         for failure, path in zip(prepared.failures, bad, strict=True):
@@ -171,9 +172,9 @@ class TestShards:
         paths: list[str] = []
         original = module._decode
 
-        def counted(path: str, *segment: float | None) -> object:
+        def counted(kept: Waves, path: str, *segment: float | None) -> object:
             paths.append(path)
-            return original(path, *segment)
+            return original(kept, path, *segment)
 
         monkeypatch.setattr(module, "_decode", counted)
         return paths
@@ -182,7 +183,7 @@ class TestShards:
         prepared = prepare(table, cache)
         assert prepared.shard.tolist() == [0, 0, 1, 1, 2]
         for row, path in enumerate(table["path"].to_pylist()):
-            assert prepared.samples[row] == len(audio.trim_silence(audio.load(path)))
+            assert prepared.lengths[row] == len(audio.trim_silence(audio.load(path)))
 
     def test_the_second_time_nothing_is_decoded(
         self, table: pa.Table, cache: Path, decoded: list[str]
@@ -201,13 +202,13 @@ class TestShards:
         self, table: pa.Table, cache: Path, decoded: list[str], lost: str
     ) -> None:
         first = prepare(table, cache)
-        waves = [first.wave(row) for row in range(5)]
+        waves = [first.read(row) for row in range(5)]
         (first.folder / lost).unlink()
         decoded.clear()
         again = prepare(table, cache)
         assert sorted(decoded) == table["path"].to_pylist()[2:4]
         for row in range(5):
-            np.testing.assert_array_equal(again.wave(row), waves[row])
+            np.testing.assert_array_equal(again.read(row), waves[row])
 
     def test_an_interrupted_preparation_goes_on(
         self, table: pa.Table, cache: Path, decoded: list[str]
@@ -230,7 +231,7 @@ class TestShards:
         found: list[bool] = []
 
         def read() -> None:
-            found.append(all(np.array_equal(again.wave(r), prepared.wave(r)) for r in range(5)))
+            found.append(all(np.array_equal(again.read(r), prepared.read(r)) for r in range(5)))
 
         threads = [threading.Thread(target=read) for _ in range(8)]
         for thread in threads:
@@ -246,7 +247,7 @@ class TestKey:
         soundfile.write(table["path"][0].as_py(), voice(3.0, 9), RATE)
         second = prepare(table, cache)
         assert second.folder != first.folder
-        assert second.samples[0] > first.samples[0]
+        assert second.lengths[0] > first.lengths[0]
 
     def test_labels_do_not_matter_and_are_those_given(self, table: pa.Table, cache: Path) -> None:
         first = prepare(table, cache)

@@ -16,7 +16,7 @@ import hive_mtl
 from hive_mtl.errors import ConfigError, DataError, ModelError
 from hive_mtl.learn import checkpoint, trainer
 from hive_mtl.learn.config import Recipe
-from hive_mtl.learn.trainer import learning_rate, train
+from hive_mtl.learn.trainer import train
 from learning import speaker_names, tiny_recipe, write_corpus, write_table
 from voices import RATE, voice
 
@@ -330,15 +330,6 @@ class TestFreezing:
         assert set(answers["mood"].alternatives) == {"calm", "glad"}
         assert answers["gender"] == parent.attributes(recording)["gender"]
         assert model.embed(recording).vector @ parent.embed(recording).vector > 1 - 1e-6
-
-
-def test_the_learning_rate_rises_and_falls() -> None:
-    rates = [learning_rate(step, 100, 0.1) for step in range(1, 101)]
-    assert rates[4] == 0.5
-    assert max(rates) == rates[9] == 1.0
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert rates[-1] == pytest.approx(0.0)
-    assert learning_rate(1, 1, 0.05) == 1.0
 
 
 def test_unreadable_recordings_are_left_out_and_told(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 ONNX_METADATA_KEY = "hive_mtl"
 ONNX_INPUTS = ("waves", "lengths")  # (batch, samples) float32 and (batch,) int64, in samples
+Trim = Literal["speech", "loudest"]  # see hive_mtl.audio.trim
 ONNX_EMBEDDING = "embedding"  # (batch, dim) float32, unit norm; every head is an output of its name
 
 
@@ -68,6 +69,7 @@ class ModelDescription(_Frozen):
     model_id: str  # name + digest of the weights: written into every file of embeddings
     provisional: bool = False
     sample_rate: int
+    trim: Trim = "speech"
     embedding_dim: int
     trunk: str
     parameters: int  # without the speaker classifier

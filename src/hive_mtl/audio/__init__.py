@@ -11,6 +11,7 @@ from hive_mtl.audio.sources import (
     find_recordings,
 )
 from hive_mtl.audio.speech import Quality, quality, speech_frames, trim_silence
+from hive_mtl.audio.trimming import trim
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -26,5 +27,6 @@ __all__ = [
     "quality",
     "speech_frames",
     "stream",
+    "trim",
     "trim_silence",
 ]

@@ -5,9 +5,9 @@ from hive_mtl.errors import MissingExtraError
 try:
     from hive_mtl.evaluate.protocol import evaluate
     from hive_mtl.evaluate.report import Report
-    from hive_mtl.evaluate.splits import take_split
+    from hive_mtl.evaluate.splits import take_split, unheard
     from hive_mtl.evaluate.trial_lists import read_trials
 except ModuleNotFoundError as error:
     raise MissingExtraError("evaluating a model", "train,analysis") from error
 
-__all__ = ["Report", "evaluate", "read_trials", "take_split"]
+__all__ = ["Report", "evaluate", "read_trials", "take_split", "unheard"]

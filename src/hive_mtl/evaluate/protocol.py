@@ -6,12 +6,14 @@ from hive_mtl.evaluate.attributes import Attribute, judge_head
 from hive_mtl.evaluate.bootstrap import Bootstrap
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.identification import identify
+from hive_mtl.evaluate.original_test import original_test as identify_as_original
 from hive_mtl.evaluate.report import Report
 from hive_mtl.evaluate.verification import Verifier
 from hive_mtl.trials import Trials
 from hive_mtl.use.model import Model
 
 TRIAL_LIST = "(trial list)"
+SEED = 0  # of the bootstrap and of the choice of enrolments
 
 
 def evaluate(
@@ -19,8 +21,8 @@ def evaluate(
     table: pa.Table,
     *,
     trials: Trials | None = None,
+    original_test: bool = False,
     min_duration_s: float = 2.0,
-    seed: int = 0,
     bootstrap: int = 1000,
 ) -> Report:
     """Embeds every utterance once and judges verification, identification and attributes.
@@ -32,15 +34,16 @@ def evaluate(
         model: what is judged.
         table: as :func:`hive_mtl.learn.utterances.conform` makes it.
         trials: verify these pairs of rows, of any duration, instead of all pairs of each corpus.
+        original_test: identify as the original's test did as well, see
+            :mod:`hive_mtl.evaluate.original_test`.
         min_duration_s: shorter utterances take no part in verification and identification.
-        seed: of the bootstrap and of the choice of enrolments.
         bootstrap: how often speakers are drawn for the confidence intervals.
 
     Raises:
         DataError: the table is empty.
     """
     embedded = embed_table(model, table)
-    resampling = Bootstrap(bootstrap, seed)
+    resampling = Bootstrap(bootstrap, SEED)
     verifier = Verifier(embedded, model.description.calibration, resampling)
     if trials is None:
         verification = [
@@ -48,6 +51,13 @@ def evaluate(
         ]
     else:
         verification = verifier.trial_list(TRIAL_LIST, trials)
+    identification = [
+        row
+        for corpus in embedded.corpora
+        for row in identify(embedded, corpus, min_duration_s, resampling)
+    ]
+    if original_test:
+        identification += identify_as_original(model, embedded, resampling)
     attributes: list[Attribute] = []
     for head in model.description.heads:
         attributes += judge_head(embedded, head, resampling)
@@ -56,14 +66,10 @@ def evaluate(
         provisional=model.description.provisional,
         min_duration_s=min_duration_s,
         replicates=bootstrap,
-        seed=seed,
+        seed=SEED,
         coverage=tuple(embedded.coverage(corpus) for corpus in embedded.corpora),
         verification=tuple(verification),
-        identification=tuple(
-            row
-            for corpus in embedded.corpora
-            for row in identify(embedded, corpus, min_duration_s, resampling)
-        ),
+        identification=tuple(identification),
         attributes=tuple(attributes),
         failures=embedded.failures,
     )

@@ -38,6 +38,19 @@ def take_split(table: pa.Table, split: str, origin: str) -> pa.Table:
     return _same_recording_apart(held_out)
 
 
+def unheard(table: pa.Table) -> pa.Table | None:
+    """The rows whose voices training on ``table`` leaves out: of split 'test', else 'validation'.
+
+    None where there are none.
+    """
+    for split in ("test", VALIDATION):
+        try:
+            return take_split(table, split, "the data")
+        except DataError:
+            continue
+    return None
+
+
 def _same_recording_apart(table: pa.Table) -> pa.Table:
     apart = pc.binary_join_element_wise(table["corpus"], "(same recording)", " ")
     corpus = pc.if_else(pc.is_valid(table["same_recording"]), apart, table["corpus"])

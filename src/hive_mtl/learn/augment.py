@@ -41,6 +41,19 @@ class AugmentConfig(BaseModel):
     time_masks: int = Field(default=0, ge=0)
     time_mask_frames: int = Field(default=20, ge=1)
 
+    @property
+    def changes_waves(self) -> bool:
+        """Whether anything but features is ever changed."""
+        chances = (
+            self.reverberation,
+            self.noise,
+            self.coloured_noise,
+            self.equaliser,
+            self.telephone,
+            self.codec,
+        )
+        return any(chances)
+
 
 class WaveAugmenter:
     """The chain of waveform changes of a config.

@@ -4,28 +4,32 @@ A batch has two parts. The identity part draws a corpus, then a voice, then a re
 teaches the speaker task. The attribute part draws a task, then a class, then an utterance of that
 class; it sees that rare labels are met. Every row carries all the labels that its utterance has.
 
+Where crops are listed (:mod:`hive_mtl.learn.crops`), a batch is the next ones of the list instead.
+
 A batch is a pure function of the seed and its number. So any process can make any batch, batches
 can be made ahead in other processes, and a resumed run goes on exactly where it stopped.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hive_mtl.audio import SAMPLE_RATE, Wave
+from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.errors import DataError
 from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask
-from hive_mtl.learn.features import FRAME_SAMPLES, HOP_SAMPLES
+from hive_mtl.learn.crops import CropLists, Crops, Epochs, list_crops
+from hive_mtl.learn.front_ends import FrontEnd
+from hive_mtl.learn.kept import Floats, Kept
 from hive_mtl.learn.losses._base import ABSENT
-from hive_mtl.learn.prepare import Prepared, to_float
+from hive_mtl.learn.prepare import Prepared, stacked
 from hive_mtl.learn.settings import Rising
 from hive_mtl.learn.tasks import Task
 
@@ -39,6 +43,8 @@ class BatchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(default=64, ge=2)
+    # crops of each voice to learn from and to monitor, drawn once; None: drawn as they are needed
+    counts_per_speaker: tuple[PositiveInt, NonNegativeInt] | None = None
     # shortest and longest; one length a batch
     crop_s: Annotated[tuple[Annotated[float, Field(ge=0.1)], float], Rising] = (2.0, 2.0)
     identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
@@ -56,15 +62,17 @@ class Batch:
     """What the trainer is given.
 
     Attributes:
-        waves: ``(batch, samples)`` float32, zero beyond the end of a crop.
-        lengths: ``(batch,)`` int64, in samples.
+        inputs: ``(batch, samples)`` or ``(batch, mels, frames)`` float32, zero beyond a crop's end.
+        lengths: ``(batch,)`` int64, in samples or frames.
+        speech_s: seconds of all crops together.
         keep: ``(batch, mels, frames)`` bool, False where features are hidden.
         targets: by task, ``(batch, ...)`` as its loss wants them.
         rows: ``(batch,)`` int64, the utterances.
     """
 
-    waves: Tensor
+    inputs: Tensor
     lengths: Tensor
+    speech_s: float
     keep: Tensor
     targets: dict[str, Tensor]
     rows: Tensor
@@ -72,12 +80,18 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
         return Batch(
-            waves=self.waves.to(device),
+            inputs=self.inputs.to(device),
             lengths=self.lengths.to(device),
+            speech_s=self.speech_s,
             keep=self.keep.to(device),
             targets={name: target.to(device) for name, target in self.targets.items()},
             rows=self.rows,
         )
+
+
+def crop_items(config: BatchConfig, kept: Kept) -> int:
+    """Length of the longest crop, in items of what is kept: samples or frames."""
+    return round(config.crop_s[1] * kept.per_second)
 
 
 class BatchSampler:
@@ -161,8 +175,12 @@ class Batches(Dataset[Batch]):
         tasks: fitted tasks.
         config: size and balance.
         augment: how crops are changed.
-        mels: bands of the features that ``Batch.keep`` masks.
+        front_end: whose features ``Batch.keep`` masks.
         seed: of the run.
+
+    Attributes:
+        lists: the crops that are listed; None where they are drawn as they are needed.
+        steps_per_epoch: batches that the listed crops make; None where none are listed.
     """
 
     def __init__(
@@ -171,52 +189,92 @@ class Batches(Dataset[Batch]):
         tasks: Sequence[Task],
         config: BatchConfig,
         augment: AugmentConfig,
-        mels: int,
+        front_end: FrontEnd,
         seed: int,
     ) -> None:
         self._prepared, self._tasks, self._config, self._seed = prepared, tasks, config, seed
-        self._mels, self._augment_config = mels, augment
-        self._augment = WaveAugmenter(augment)
+        self._front_end, self._augment_config = front_end, augment
+        self._augment = WaveAugmenter(augment) if augment.changes_waves else None
         labels = {task.name: task.labels_of(prepared.table) for task in tasks}
         self._targets = {task.name: task.encode(labels[task.name]) for task in tasks}
-        groups = {task.name: task.groups(labels[task.name]) for task in tasks}
-        corpora = prepared.table["corpus"].combine_chunks().dictionary_encode().indices.to_numpy()
-        self._sampler = BatchSampler(groups, corpora.astype(np.int64), config)
         self._speeds = max((task.speeds for task in tasks), key=len)
+        self.lists: CropLists | None = None
+        self.steps_per_epoch: int | None = None
+        if config.counts_per_speaker is None:
+            groups = {task.name: task.groups(labels[task.name]) for task in tasks}
+            corpora = prepared.table["corpus"].combine_chunks().dictionary_encode().indices
+            self._sampler = BatchSampler(groups, corpora.to_numpy().astype(np.int64), config)
+        else:
+            self.lists = list_crops(prepared, config.counts_per_speaker, self._longest, seed)
+            self._epochs = Epochs(self.lists.learnt, config.size, seed)
+            self.steps_per_epoch = self._epochs.steps
 
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng([self._seed, number])
+        if self._config.counts_per_speaker is not None:
+            rows, starts = self._epochs.batch(number)
+            return self._batch(rows, starts, self._longest, rng)
         rows = self._sampler.draw(rng)
         low, high = self._config.crop_s
-        size = round(float(rng.uniform(low, high)) * 10) * SAMPLE_RATE // 10
+        size = round(float(rng.uniform(low, high)) * 10) * self._prepared.kept.per_second // 10
+        return self._batch(rows, None, size, rng)
+
+    def of_crops(self, crops: Crops) -> Iterator[Batch]:
+        """Listed crops as they are, in order: what a monitor looks at."""
+        for start in range(0, len(crops), self._config.size):
+            part = slice(start, start + self._config.size)
+            cut = [
+                self._prepared.read(int(row), int(place), self._longest)
+                for row, place in zip(crops.rows[part], crops.starts[part], strict=True)
+            ]
+            speeds = np.zeros(len(cut), dtype=np.int64)
+            yield self._stack(crops.rows[part], cut, speeds, self._longest)
+
+    @property
+    def _longest(self) -> int:
+        return crop_items(self._config, self._prepared.kept)
+
+    def _batch(
+        self, rows: Integers, starts: Integers | None, size: int, rng: np.random.Generator
+    ) -> Batch:
+        """Crops of ``rows``, at most ``size`` long, played and changed as chance has it."""
         speeds = rng.integers(len(self._speeds), size=len(rows))
-        crops = [
-            self._crop(row, size, self._speeds[speed], rng)
-            for row, speed in zip(rows, speeds, strict=True)
-        ]
-        waves = np.zeros((len(rows), size), dtype=np.float32)
-        for wave, crop in zip(waves, crops, strict=True):
-            wave[: len(crop)] = crop
-        frames = (size - FRAME_SAMPLES) // HOP_SAMPLES + 1
-        keep = [feature_mask(self._augment_config, self._mels, frames, rng) for _ in rows]
+        cut = []
+        for place, (row, speed) in enumerate(zip(rows, speeds, strict=True)):
+            wanted = round(size * self._speeds[speed])
+            spare = max(int(self._prepared.lengths[row]) - wanted, 0)
+            start = rng.integers(spare + 1) if starts is None else min(starts[place], spare)
+            crop = self._prepared.read(int(row), int(start), wanted)
+            cut.append(self._changed(crop, self._speeds[speed], rng)[..., :size])
+        batch = self._stack(rows, cut, speeds, size)
+        mels, frames = batch.keep.shape[1:]
+        masks = [feature_mask(self._augment_config, mels, frames, rng) for _ in rows]
+        return replace(batch, keep=torch.from_numpy(np.stack(masks)))
+
+    def _changed(self, crop: Floats, speed: float, rng: np.random.Generator) -> Floats:
+        """A crop at ``speed``, augmented."""
+        if crop.ndim > 1:
+            return crop
+        if speed != 1.0:
+            crop = soxr.resample(crop, SAMPLE_RATE * speed, SAMPLE_RATE)
+        if len(crop) < SHORTEST_CROP:
+            crop = np.pad(crop, (0, SHORTEST_CROP - len(crop)))
+        return crop if self._augment is None else self._augment(crop, int(rng.integers(2**32)))
+
+    def _stack(self, rows: Integers, cut: Sequence[Floats], speeds: Integers, size: int) -> Batch:
+        inputs = stacked(cut, size)
+        frames = size
+        if inputs.ndim == 2:
+            frames = int(self._front_end.frame_counts(torch.tensor(size)))
+        lengths = [crop.shape[-1] for crop in cut]
         return Batch(
-            waves=torch.from_numpy(waves),
-            lengths=torch.tensor([len(crop) for crop in crops]),
-            keep=torch.from_numpy(np.stack(keep)),
+            inputs=torch.from_numpy(inputs),
+            lengths=torch.tensor(lengths),
+            speech_s=sum(lengths) / self._prepared.kept.per_second,
+            keep=torch.ones(len(rows), self._front_end.mels, frames, dtype=torch.bool),
             targets={task.name: self._target(task, rows, speeds) for task in self._tasks},
             rows=torch.from_numpy(rows),
         )
-
-    def _crop(self, row: int, size: int, speed: float, rng: np.random.Generator) -> Wave:
-        """A random stretch of an utterance, at most ``size`` long, at ``speed``, augmented."""
-        wanted = round(size * speed)
-        spare = max(int(self._prepared.samples[row]) - wanted, 0)
-        wave = to_float(self._prepared.read(row, int(rng.integers(spare + 1)), wanted))
-        if speed != 1.0:
-            wave = soxr.resample(wave, SAMPLE_RATE * speed, SAMPLE_RATE)[:size]
-        if len(wave) < SHORTEST_CROP:
-            wave = np.pad(wave, (0, SHORTEST_CROP - len(wave)))
-        return self._augment(wave, int(rng.integers(2**32)))[:size]
 
     def _target(self, task: Task, rows: Integers, speeds: Integers) -> Tensor:
         targets = self._targets[task.name][rows]

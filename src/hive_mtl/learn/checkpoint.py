@@ -42,6 +42,7 @@ class Header(BaseModel):
     calibration: Calibration | None = None
     step: int = 0
     best: float | None = None  # the lowest validation error so far
+    watched: tuple[float, ...] = ()  # where a plateau is looked for: one figure a validation
     git_revision: str = "unknown"
 
 
@@ -73,7 +74,7 @@ class Checkpoint:
         """
         recipe, tasks = self.recipe, self.tasks()
         heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
-        model = UnifiedModel(recipe.trunk, recipe.mels, heads)
+        model = UnifiedModel(recipe.make_front_end(), recipe.trunk, heads)
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:

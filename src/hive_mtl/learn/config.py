@@ -8,16 +8,20 @@ import importlib.resources
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
+from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
 from hive_mtl.learn.batches import BatchConfig
+from hive_mtl.learn.front_ends import FrontEnd, front_end_type
+from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
+from hive_mtl.learn.schedules import Plateau
 from hive_mtl.learn.settings import parse
 from hive_mtl.learn.tasks import TaskConfig, get_task
 
@@ -28,6 +32,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     leave_out: tuple[str, ...] = ()  # corpora that are not learnt from
+    keep: Literal["waves", "features"] = "waves"  # what preparation keeps of a recording
     cache: Path | None = None  # folder of prepared corpora; None: the user's cache folder
     max_failures: int | None = Field(default=None, ge=0)  # unreadable recordings; None: any number
 
@@ -38,11 +43,14 @@ class TrainerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(default=10_000, ge=1)
+    epochs: int | None = Field(default=None, ge=1)  # of listed crops, in place of steps
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(default=2e-3, gt=0.0)
+    plateau: Plateau | None = None  # None: the rate goes by warm-up and cosine
     warm_up: float = Field(default=0.05, ge=0.0, lt=1.0)  # fraction of the steps
     weight_decay: float = Field(default=0.05, ge=0.0)
     clip_norm: float = Field(default=5.0, gt=0.0)
-    validate_every: int = Field(default=1_000, ge=1)  # steps; a checkpoint is written as well
+    validate_every: int = Field(default=1_000, ge=1)  # steps, or an epoch where there are epochs
     workers: int = Field(default=1, ge=0)  # processes that make batches ahead
     devices: int = Field(default=1, ge=1)  # training processes, one a GPU where there are GPUs
     seed: int = Field(default=0, ge=0)
@@ -55,7 +63,9 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     provisional: bool = False
+    front_end: str = "log_mel"
     mels: int = Field(default=80, ge=1)
+    sample_rate: int = Field(default=SAMPLE_RATE, ge=8_000, le=SAMPLE_RATE, multiple_of=1_000)
     trunk: SerializeAsAny[TrunkConfig] = Field(
         default_factory=lambda: backbones.parse_config("separable_tdnn")
     )
@@ -64,6 +74,12 @@ class Recipe(BaseModel):
     batches: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
     trainer: TrainerConfig = TrainerConfig()
+
+    @field_validator("front_end")
+    @classmethod
+    def _check_front_end(cls, name: str) -> str:
+        front_end_type(name)
+        return name
 
     @field_validator("trunk", mode="before")
     @classmethod
@@ -76,6 +92,33 @@ class Recipe(BaseModel):
         if not isinstance(settings, dict):
             return settings  # and pydantic says what it should be
         return {name: _parse_task(name, config) for name, config in settings.items()}
+
+    @model_validator(mode="after")
+    def _check_what_is_kept(self) -> "Recipe":
+        """Only waves can be changed, and they are kept at one rate."""
+        if self.data.keep == "features":
+            speeds = any(getattr(task, "speeds", (1.0,)) != (1.0,) for task in self.tasks.values())
+            if speeds or self.augment.changes_waves:
+                raise ConfigError(
+                    "data.keep = 'features' leaves no waves to change: leave out speeds and every "
+                    "augmentation but frequency_masks and time_masks, or keep 'waves'"
+                )
+        elif self.sample_rate != SAMPLE_RATE:
+            raise ConfigError(
+                f"sample_rate = {self.sample_rate}: waves are kept at {SAMPLE_RATE} Hz: "
+                "set data.keep = 'features' to train at another rate"
+            )
+        return self
+
+    def make_front_end(self) -> FrontEnd:
+        """Waveforms -> features."""
+        return front_end_type(self.front_end)(self.mels, self.sample_rate)
+
+    def kept(self) -> Kept:
+        """The form in which recordings are kept for this run."""
+        if self.data.keep == "features":
+            return Features(self.front_end, self.mels, self.sample_rate)
+        return Waves(front_end_type(self.front_end).trim)
 
 
 def known_recipes() -> list[str]:

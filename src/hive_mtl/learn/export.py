@@ -18,7 +18,7 @@ from hive_mtl.description import (
     ModelDescription,
 )
 from hive_mtl.learn.checkpoint import Checkpoint, weights_digest
-from hive_mtl.learn.features import FRAME_SAMPLES, SAMPLE_RATE
+from hive_mtl.learn.front_ends import front_end_type
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.tasks import Task
 
@@ -51,7 +51,8 @@ def describe(checkpoint: Checkpoint) -> ModelDescription:
         name=recipe.name,
         model_id=f"{recipe.name}-{weights_digest(kept)}",
         provisional=recipe.provisional,
-        sample_rate=SAMPLE_RATE,
+        sample_rate=recipe.sample_rate,
+        trim=front_end_type(recipe.front_end).trim,
         embedding_dim=recipe.trunk.embedding_dim,
         trunk=recipe.trunk.name,
         parameters=sum(
@@ -85,8 +86,10 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> ModelDescription:
 
 def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that are not used
-    example = torch.randn(2, SAMPLE_RATE) * 0.1, torch.tensor([SAMPLE_RATE, SAMPLE_RATE // 2])
-    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=FRAME_SAMPLES)
+    second = description.sample_rate
+    example = torch.randn(2, second) * 0.1, torch.tensor([second, second // 2])
+    shortest = exported.model.front_end.frame_samples
+    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=shortest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(

@@ -21,15 +21,14 @@ class Journal:
 
     Args:
         folder: of the run.
-        steps: of the whole run.
         start: the step at which this session begins; later entries of the log are dropped.
         quiet: say nothing (the processes of a run beside the first).
     """
 
-    def __init__(self, folder: Path, steps: int, start: int, quiet: bool) -> None:
+    def __init__(self, folder: Path, start: int, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
         self._log = folder / "log.jsonl"
-        self._steps = steps
+        self._steps = start
         self._sums: dict[str, float] = {}
         self._count, self._speech_s, self._since = 0, 0.0, time.monotonic()
         self._board = (
@@ -44,15 +43,17 @@ class Journal:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._bar = self._progress.add_task("", total=steps, completed=start, losses="")
+        self._bar = self._progress.add_task("", total=None, completed=start, losses="")
         if not quiet:
             self._drop_after(start)
 
     def __enter__(self) -> "Journal":
         return self
 
-    def begin(self) -> None:
-        """Starts the clock and the bar: preparation is over."""
+    def begin(self, steps: int) -> None:
+        """Starts the clock and the bar, of ``steps`` in the whole run: preparation is over."""
+        self._steps = steps
+        self._progress.update(self._bar, total=steps)
         self._progress.start()
         self._since = time.monotonic()
 
@@ -97,6 +98,7 @@ class Journal:
             },
             **{f"validation/balanced_accuracy/{t}": v for t, v in found.balanced_accuracy.items()},
             **{f"validation/threshold_error/{t}": v for t, v in found.threshold_error.items()},
+            **{f"validation/monitor/{t}": v for t, v in found.monitor.items()},
         }
         if not figures:
             return

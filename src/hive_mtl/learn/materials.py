@@ -8,12 +8,11 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import Progress
 
-from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.description import DataSummary
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.augment import AugmentConfig
-from hive_mtl.learn.config import DataConfig, Recipe
+from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter
+from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.prepare import Prepared, in_pieces, prepare, prepare_noises
 from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.tasks import Task, get_task
@@ -76,9 +75,11 @@ def gather(
         )
     tasks = [*fitted, *_fitted(recipe, learnt, {task.name for task in fitted}, say)]
     augment = _with_prepared_noises(recipe, say)
-    training = _prepared(learnt, "training", recipe.data, say)
+    allowed = recipe.data.max_failures
+    training = _prepared(learnt, "training", recipe, allowed, say)
     held_out = validation_utterances(table)
-    validation = _prepared(held_out, "validation", recipe.data, say) if len(held_out) else None
+    left = None if allowed is None else allowed - len(training.failures)
+    validation = _prepared(held_out, "validation", recipe, left, say) if len(held_out) else None
     return Materials(training, validation, tasks, augment, summary(training.table))
 
 
@@ -129,6 +130,8 @@ def _with_prepared_noises(recipe: Recipe, say: Callable[[str], None]) -> Augment
     ):
         if chance and folder is None:
             say(f"augment.{name} names no folder: training goes without")
+    if augment.changes_waves:
+        WaveAugmenter(augment)  # a folder that it lacks should be told of before hours of work
     if augment.noises is None:
         return augment
     noises = prepare_noises(augment.noises, recipe.data.cache)
@@ -136,19 +139,22 @@ def _with_prepared_noises(recipe: Recipe, say: Callable[[str], None]) -> Augment
 
 
 def _prepared(
-    table: pa.Table, part: str, config: DataConfig, say: Callable[[str], None]
+    table: pa.Table, part: str, recipe: Recipe, allowed: int | None, say: Callable[[str], None]
 ) -> Prepared:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
         bar = shown.add_task(f"preparing {part}", total=len(table))
         prepared = prepare(
             table,
-            config.cache,
-            max_failures=config.max_failures,
+            recipe.data.cache,
+            kept=recipe.kept(),
+            max_failures=allowed,
             progress=lambda done: shown.advance(bar, done),
         )
-    hours = prepared.samples.sum() / SAMPLE_RATE / 3600
-    say(f"{part}: {len(prepared)} utterances, {hours:.2f} hours without the silence around them")
+    say(
+        f"{part}: {len(prepared)} utterances, {prepared.hours:.2f} hours without the silence "
+        "around them"
+    )
     if prepared.failures:
         say(f"{part}: {len(prepared.failures)} recordings failed and are left out")
     return prepared

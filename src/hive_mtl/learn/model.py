@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.backbones import TrunkConfig
-from hive_mtl.learn.features import LogMel
+from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.losses._base import LossConfig, TaskLoss
 from hive_mtl.learn.tasks import Task, TaskConfig
 
@@ -28,36 +28,44 @@ class Outputs(NamedTuple):
 
 
 class UnifiedModel(nn.Module):
-    """Waveforms -> unified embedding -> an answer per task.
+    """Waveforms or features -> unified embedding -> an answer per task.
 
     Args:
+        front_end: waveforms -> features.
         trunk: configuration of the trunk.
-        mels: bands of the features.
         heads: by task, a module from ``(batch, dim)`` to ``(batch, outputs)``.
     """
 
-    def __init__(self, trunk: TrunkConfig, mels: int, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, front_end: FrontEnd, trunk: TrunkConfig, heads: Mapping[str, nn.Module]
+    ) -> None:
         super().__init__()
-        self.front_end = LogMel(mels)
-        self.trunk = backbones.make(trunk, mels)
+        self.front_end = front_end
+        self.trunk = backbones.make(trunk, front_end.mels)
         self.heads = nn.ModuleDict(heads)
         self.embedding_dim = trunk.embedding_dim
 
-    def forward(self, waves: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Outputs:
-        """``(batch, samples)``, ``(batch,)`` in samples -> :class:`Outputs`.
+    def forward(self, inputs: Tensor, lengths: Tensor, keep: Tensor | None = None) -> Outputs:
+        """Inputs and their lengths ``(batch,)`` -> :class:`Outputs`.
 
         Args:
-            waves: 16 kHz, in [-1, 1]; what stands beyond an utterance's length does not matter.
-            lengths: in samples.
+            inputs: waveforms ``(batch, samples)`` in [-1, 1], or what ``front_end.analyse`` makes
+                of them ``(batch, mels, frames)``; what stands beyond a length does not matter.
+            lengths: in samples or frames.
             keep: ``(batch, mels, frames)``, False where features are hidden in training.
         """
-        features, frames = self.front_end(waves, lengths)
+        if inputs.ndim == 2:
+            features, frames = self.front_end(inputs, lengths)
+        else:
+            features, frames = self.front_end.normalise(inputs, lengths), lengths
         if keep is not None:
             features = features * keep
-        embedding = functional.normalize(self.trunk(features, frames).float(), dim=1)
+        vector = self.trunk(features, frames).float()
+        embedding = functional.normalize(vector, dim=1)
         # Linear layers start well on inputs of unit variance, which a unit vector does not have.
         spread = embedding * math.sqrt(self.embedding_dim)
-        return Outputs(embedding, {task: head(spread) for task, head in self.heads.items()})
+        read = spread if self.trunk.heads_read == "unit" else vector
+        return Outputs(embedding, {task: head(read) for task, head in self.heads.items()})
 
 
 class TaskLosses(nn.Module):

@@ -35,7 +35,8 @@ def checkpoint_to_start_from(path: Path | None, freeze: bool) -> Checkpoint | No
 
 def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
     """The recipe with the parent's trunk and features, and its tasks too where those are frozen."""
-    settings = {"trunk": parent.recipe.trunk, "mels": parent.recipe.mels}
+    inherited = ("trunk", "front_end", "mels", "sample_rate")
+    settings = {name: getattr(parent.recipe, name) for name in inherited}
     if freeze:
         if set(recipe.tasks) <= set(parent.header.tasks):
             raise ConfigError(

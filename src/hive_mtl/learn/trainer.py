@@ -3,16 +3,15 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from hive_mtl.audio import SAMPLE_RATE
-from hive_mtl.errors import ModelError
+from hive_mtl.errors import ConfigError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
@@ -21,6 +20,7 @@ from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
+from hive_mtl.learn.schedules import warm_up_and_cosine
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -30,9 +30,14 @@ from hive_mtl.learn.starting import (
     with_trunk_of,
 )
 from hive_mtl.learn.tasks import Task
-from hive_mtl.learn.validate import MIN_VOICES, Validation, validate
+from hive_mtl.learn.validate import MIN_VOICES, Validation, validate, watch
 
 BEST = "best.safetensors"
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 
 
 @dataclass(frozen=True)
@@ -102,23 +107,25 @@ class _Run:
             precision=_precision(),
         )
         self.best = math.inf
-        self.start = 0
+        self.watched: list[float] = []
+        self.start = last.header.step if last else 0
+        self.steps, self.validate_every = self.config.steps, self.config.validate_every
 
     def run(self) -> TrainedRun:
         """The story of a run."""
         self.fabric.launch()
         self.out.mkdir(parents=True, exist_ok=True)
-        self.start = self.last.header.step if self.last else 0
-        with Journal(
-            self.out, self.config.steps, self.start, self.fabric.global_rank > 0
-        ) as journal:
+        with Journal(self.out, self.start, self.fabric.global_rank > 0) as journal:
             self.journal = journal
             self.materials = self._materials()
             self._build()
-            journal.begin()
+            journal.begin(self.steps)
             for step, batch in self._batches():
+                if self._is_over():
+                    journal.say(f"step {step - 1}: no gain any more, the run is over")
+                    break
                 self._step(step, batch)
-                if step % self.config.validate_every == 0 or step == self.config.steps:
+                if step % self.validate_every == 0 or step == self.steps:
                     self._validate_and_save(step)
         if self.fabric.global_rank == 0:
             export_onnx(checkpoints.load(self.out / BEST), self.out / "model.onnx")
@@ -135,15 +142,15 @@ class _Run:
         """Network, losses, optimiser and batches, as new or as the checkpoint left them."""
         recipe, tasks = self.recipe, self.materials.tasks
         torch.manual_seed(self.config.seed)
-        model = UnifiedModel(
-            recipe.trunk, recipe.mels, make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
-        )
+        heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
+        model = UnifiedModel(recipe.make_front_end(), recipe.trunk, heads)
         if self.parent is not None:
             inherit(model, self.parent, tasks)
         if self.last is not None:
             check_same(self.last, recipe, tasks)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
+            self.watched = list(self.last.header.watched)
         new = [task for task in tasks if not self._is_frozen(task)]
         self.plain_model = model
         if self.freeze:
@@ -151,7 +158,10 @@ class _Run:
             for task in new:
                 model.heads[task.name].requires_grad_(True)
         self.losses = TaskLosses(recipe.tasks, new).to(self.fabric.device)
-        self.optimiser = torch.optim.AdamW(_parameter_groups(model, self.config.weight_decay))
+        make_optimiser = OPTIMISERS[self.config.optimiser]
+        self.optimiser = make_optimiser(
+            _parameter_groups(model, self.config.weight_decay), lr=self.config.learning_rate
+        )
         self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
         if self.last is not None:
             checkpoints.restore_optimiser(self.optimiser, self.last.optimiser)
@@ -160,9 +170,21 @@ class _Run:
             new,
             recipe.batches,
             self.materials.augment,
-            recipe.mels,
+            model.front_end,
             self.config.seed,
         )
+
+        if self.config.epochs is not None:
+            if self.dataset.steps_per_epoch is None:
+                raise ConfigError(
+                    "trainer.epochs counts listed crops: set batches.counts_per_speaker, or give "
+                    "trainer.steps"
+                )
+            self.validate_every = max(self.dataset.steps_per_epoch // self.fabric.world_size, 1)
+            self.steps = self.config.epochs * self.validate_every
+
+    def _is_over(self) -> bool:
+        return self.config.plateau is not None and self.config.plateau.is_over(self.watched)
 
     def _is_frozen(self, task: Task) -> bool:
         return self.freeze and self.parent is not None and task.name in self.parent.header.tasks
@@ -171,7 +193,7 @@ class _Run:
         """(step from 1 on, batch), made ahead by other processes."""
         numbers = range(
             self.start * self.fabric.world_size + self.fabric.global_rank,
-            self.config.steps * self.fabric.world_size,
+            self.steps * self.fabric.world_size,
             self.fabric.world_size,
         )
         loader: DataLoader[Batch] = DataLoader(
@@ -188,13 +210,16 @@ class _Run:
     def _step(self, step: int, batch: Batch) -> None:
         """One update of the weights."""
         config = self.config
-        rate = config.learning_rate * learning_rate(step, config.steps, config.warm_up)
+        if config.plateau is not None:
+            rate = config.plateau.rate(config.learning_rate, self.watched)
+        else:
+            rate = config.learning_rate * warm_up_and_cosine(step, self.steps, config.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         torch.manual_seed(config.seed * 1_000_003 + step)  # of whatever the trunk draws
-        self.losses.set_progress(step / config.steps)
+        self.losses.set_progress(step / self.steps)
         self.model.train(not self.freeze)
-        parts = self.losses(self.model(batch.waves, batch.lengths, batch.keep), batch.targets)
+        parts = self.losses(self.model(batch.inputs, batch.lengths, batch.keep), batch.targets)
         total = self.losses.total(parts)
         if not torch.isfinite(total):
             raise ModelError(
@@ -205,20 +230,21 @@ class _Run:
         self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        speech_s = float(batch.lengths.sum()) / SAMPLE_RATE * self.fabric.world_size
+        speech_s = batch.speech_s * self.fabric.world_size
         losses = {name: float(part.detach()) for name, part in parts.items()}
         self.journal.step(step, losses, rate, speech_s)
 
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
-            # In float32, as the exported model computes: its calibration is fitted here.
-            found = validate(self.plain_model, self.materials.validation, self.materials.tasks)
+            found = self._validate()
             error = found.head_error if self.freeze else found.error
             best = error is None or error <= self.best  # nothing to choose by: the last is the best
             self.best = self.best if error is None else min(self.best, error)
             self.journal.validation(step, found, best)
+            if (watched := found.watched) is not None:
+                self.watched.append(watched)
             header = self._header(step, found)
-            if step == self.config.steps and header.calibration is None:
+            if step == self.steps and header.calibration is None:
                 self.journal.say(
                     f"fewer than {MIN_VOICES} voices of several recordings to validate on: the "
                     "model has no calibration, and verify gives no verdict with it"
@@ -227,7 +253,16 @@ class _Run:
             if best:
                 checkpoints.save(self.out / BEST, header, self.plain_model, {})
             checkpoints.save(self.out / LAST, header, self.plain_model, state)
-        self.fabric.barrier()
+        self.watched = self.fabric.broadcast(self.watched)
+
+    def _validate(self) -> Validation:
+        """On held-out voices, in float32 as the exported model computes: it is calibrated here."""
+        tasks = self.materials.tasks
+        found = validate(self.plain_model, self.materials.validation, tasks)
+        if self.dataset.lists is None:
+            return found
+        crops = self.dataset.of_crops(self.dataset.lists.monitor)
+        return replace(found, monitor=watch(self.plain_model, crops, tasks))
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None
@@ -240,16 +275,9 @@ class _Run:
             calibration=found.calibration or inherited,
             step=step,
             best=None if math.isinf(self.best) else self.best,
+            watched=tuple(self.watched),
             git_revision=checkpoints.git_revision(),
         )
-
-
-def learning_rate(step: int, steps: int, warm_up: float) -> float:
-    """Linear warm-up over a fraction of the steps, then half a cosine down to zero: in [0, 1]."""
-    rising = max(round(steps * warm_up), 1)
-    if step < rising:
-        return step / rising
-    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
 
 
 def _precision() -> Any:

@@ -1,17 +1,16 @@
 """How well a network does on voices that it does not learn from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from hive_mtl import metrics, trials
-from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.description import Calibration
+from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.prepare import Prepared
@@ -20,7 +19,7 @@ from hive_mtl.learn.tasks import Task
 MIN_DURATION_S = 2.0  # as in evaluation: shorter utterances are no fair trial
 MIN_VOICES = 5  # a corpus with fewer validation voices says too little to choose by
 MAX_TRIALS = 500_000  # of each corpus: enough to choose by, and no more memory for more voices
-BATCH_SAMPLES = 64 * SAMPLE_RATE  # of padded audio at once
+BATCH_S = 64  # of padded audio at once
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,6 +36,8 @@ class Validation:
         threshold_error: by task, of the ordinal heads: the share of the thresholds that a label
             decides and the head gets wrong.
         calibration: score -> probability over the trials of ``eer``; None where there are none.
+        monitor: by task, the accuracy on listed crops of the training voices, see
+            :mod:`hive_mtl.learn.crops`.
     """
 
     eer: dict[str, float] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Validation:
     balanced_accuracy: dict[str, float] = field(default_factory=dict)
     threshold_error: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    monitor: dict[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float | None:
@@ -52,6 +54,13 @@ class Validation:
             if figures:
                 return sum(figures.values()) / len(figures)
         return self.head_error
+
+    @property
+    def watched(self) -> float | None:
+        """Where a plateau is looked for: the speaker task on known voices, else 1 - ``error``."""
+        if "speaker" in self.monitor:
+            return self.monitor["speaker"]
+        return None if self.error is None else 1.0 - self.error
 
     @property
     def head_error(self) -> float | None:
@@ -86,6 +95,27 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     return Validation(eer, same_recording, accuracy, threshold_error, calibration)
 
 
+def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> dict[str, float]:
+    """By class task, the share of labelled crops whose class the head puts first."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    right: dict[str, float] = {}
+    labelled: dict[str, int] = {}
+    with torch.inference_mode():
+        for batch in batches:
+            outputs = model(batch.inputs.to(device), batch.lengths.to(device))
+            for task in tasks:
+                targets = batch.targets[task.name]
+                if task.targets != "classes" or not (known := targets != ABSENT).any():
+                    continue
+                found = outputs.heads[task.name].cpu().argmax(dim=1)[known] == targets[known]
+                right[task.name] = right.get(task.name, 0.0) + float(found.sum())
+                labelled[task.name] = labelled.get(task.name, 0) + int(known.sum())
+    model.train(was_training)
+    return {name: right[name] / count for name, count in labelled.items()}
+
+
 def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Floats]]:
     """Embeddings ``(utterances, dim)`` and head outputs ``(utterances, ...)`` in table order."""
     device = next(model.parameters()).device
@@ -93,9 +123,11 @@ def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Flo
     model.eval()
     order, embeddings, heads = [], [], []
     with torch.inference_mode():
-        for rows in _batches_by_length(prepared.samples):
-            waves, lengths = _padded(prepared, rows)
-            outputs = model(waves.to(device), lengths.to(device))
+        for rows in _batches_by_length(prepared):
+            # Whole seconds: torch keeps memory for every shape it meets, so it should meet few.
+            inputs = torch.from_numpy(prepared.padded(rows, prepared.kept.per_second))
+            lengths = torch.from_numpy(prepared.lengths[rows])
+            outputs = model(inputs.to(device), lengths.to(device))
             order.append(rows)
             embeddings.append(outputs.embedding.float().cpu().numpy())
             heads.append({name: out.float().cpu().numpy() for name, out in outputs.heads.items()})
@@ -105,23 +137,15 @@ def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Flo
     return np.concatenate(embeddings)[back], joined
 
 
-def _batches_by_length(samples: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of similar length together, at most :data:`BATCH_SAMPLES` with their padding."""
-    order = np.argsort(samples, kind="stable")
+def _batches_by_length(prepared: Prepared) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of similar length together, at most :data:`BATCH_S` with their padding."""
+    most = BATCH_S * prepared.kept.per_second
+    order = np.argsort(prepared.lengths, kind="stable")
     start = 0
     for end in range(1, len(order) + 1):
-        if end == len(order) or (end - start + 1) * samples[order[end]] > BATCH_SAMPLES:
+        if end == len(order) or (end - start + 1) * prepared.lengths[order[end]] > most:
             yield order[start:end]
             start = end
-
-
-def _padded(prepared: Prepared, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    # Whole seconds: torch keeps memory for every shape it meets, so it should meet few.
-    seconds = -(-int(prepared.samples[rows].max()) // SAMPLE_RATE)
-    waves = np.zeros((len(rows), seconds * SAMPLE_RATE), dtype=np.float32)
-    for wave, row in zip(waves, rows, strict=True):
-        wave[: prepared.samples[row]] = prepared.wave(row)
-    return torch.from_numpy(waves), torch.from_numpy(prepared.samples[rows])
 
 
 def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[np.int64]]]:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from hive_mtl.audio import SAMPLE_RATE, Wave
 from hive_mtl.use.network import Network
@@ -69,6 +70,9 @@ class Engine:
         return tags, list(zip(batches, futures, strict=True))
 
     def _run_batch(self, waves: Sequence[Wave]) -> Outputs:
+        rate = self._network.description.sample_rate
+        if rate != SAMPLE_RATE:
+            waves = [soxr.resample(wave, SAMPLE_RATE, rate) for wave in waves]
         lengths = np.array([max(wave.size, _MIN_SAMPLES) for wave in waves], np.int64)
         padded = np.zeros((len(waves), lengths.max()), np.float32)
         for row, wave in zip(padded, waves, strict=True):

@@ -124,7 +124,7 @@ class Model:
 
         Recordings are taken ahead of the results, at most about ten minutes of speech.
         """
-        pieces = self._engine.run(read_pieces(sources))
+        pieces = self._engine.run(read_pieces(sources, self.description.trim))
         for _, recording in groupby(pieces, key=lambda item: item[0].recording):
             yield pool_pieces(list(recording), self.description.model_id)
 

@@ -67,7 +67,7 @@ class Network:
         """Runs one batch.
 
         Args:
-            waves: ``(batch, samples)`` at 16 kHz, padded with zeros.
+            waves: ``(batch, samples)`` at the rate of the description, padded with zeros.
             lengths: ``(batch,)`` in samples.
 
         Returns:
@@ -96,9 +96,10 @@ class Network:
                 f"({', '.join(sorted(wrong))}): export the model anew"
             )
         rate = self.description.sample_rate
-        if rate != SAMPLE_RATE:
+        if rate > SAMPLE_RATE:
             raise ModelError(
-                f"{self.path}: made for {rate} Hz, Hive-MTL runs at {SAMPLE_RATE} Hz: train anew"
+                f"{self.path}: made for {rate} Hz, recordings are read at {SAMPLE_RATE} Hz: train "
+                "anew"
             )
 
     def _session(self) -> onnxruntime.InferenceSession:

@@ -18,9 +18,9 @@ from hive_mtl.audio import (
     describe_source,
     quality,
     stream,
-    trim_silence,
+    trim,
 )
-from hive_mtl.description import ONNX_EMBEDDING
+from hive_mtl.description import ONNX_EMBEDDING, Trim
 from hive_mtl.errors import AudioError, EmbeddingError
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.engine import Outputs
@@ -47,17 +47,18 @@ def is_silent(wave: Wave) -> bool:
     return wave.size == 0 or float(max(wave.max(), -wave.min())) < _SILENCE_PEAK
 
 
-def read_pieces(sources: Iterable[Source]) -> Iterator[tuple[Piece, Wave | None]]:
+def read_pieces(sources: Iterable[Source], how: Trim) -> Iterator[tuple[Piece, Wave | None]]:
     """Decodes recordings ahead in a few threads, in order and in bounded memory.
 
-    Gives at least one piece for every source: with its wave (without silence around it), without a
-    wave if it is silent, or with a problem in place of the recording.
+    Gives at least one piece for every source: with its wave (trimmed as the model wants it, see
+    :func:`hive_mtl.audio.trim`), without a wave if it is silent, or with a problem in place of the
+    recording.
     """
     decoders = min(_DECODERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(decoders, "hive-decode") as pool:
         waiting: deque[Future[_Opened]] = deque()
         for recording, source in enumerate(sources):
-            waiting.append(pool.submit(_open, recording, source))
+            waiting.append(pool.submit(_open, recording, source, how))
             if len(waiting) > 4 * decoders:
                 yield from _pieces(waiting.popleft().result())
         while waiting:
@@ -108,8 +109,8 @@ def pool_pieces(
 _Opened = tuple[list[tuple[Piece, Wave | None]], Iterator[tuple[Piece, Wave | None]]]
 
 
-def _open(recording: int, source: Source) -> _Opened:
-    pieces = _read(recording, source)
+def _open(recording: int, source: Source, how: Trim) -> _Opened:
+    pieces = _read(recording, source, how)
     return list(islice(pieces, 2)), pieces  # with the second a short recording is read and closed
 
 
@@ -119,14 +120,14 @@ def _pieces(opened: _Opened) -> Iterator[tuple[Piece, Wave | None]]:
     yield from rest
 
 
-def _read(recording: int, source: Source) -> Iterator[tuple[Piece, Wave | None]]:
+def _read(recording: int, source: Source, how: Trim) -> Iterator[tuple[Piece, Wave | None]]:
     name = describe_source(source)
     try:
         for block in stream(source, PIECE_S):
             usable = block.size >= MIN_SAMPLES and not is_silent(block)
             piece = Piece(recording, name, quality=quality(block))
             # A copy: while it waits, a second of speech must not hold a minute of silence.
-            yield piece, trim_silence(block).copy() if usable else None
+            yield piece, trim(block, how).copy() if usable else None
     except AudioError as error:
         yield Piece(recording, name, problem=str(error).removeprefix(f"{name}: ")), None
 

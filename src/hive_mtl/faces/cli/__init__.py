@@ -35,8 +35,15 @@ _DEVELOPING = {
     "train": "Train a unified embedding, or continue one.",
     "evaluate": "Measure a model on labelled recordings.",
     "export": "Make an ONNX model of a checkpoint.",
+    "import-keras": "Take over a checkpoint of the original or of Deep Speaker.",
 }
-COMMANDS = (*_USING, *_DEVELOPING)
+_ORIGINAL = {
+    "download-librispeech": "Fetch LibriSpeech, checked and unpacked.",
+    "build-mfcc": "Decode every recording once and keep its features.",
+    "build-model-inputs": "Draw the crops of each voice.",
+    "train-mtl": "Train the speaker and the gender task, and measure the model.",
+}
+COMMANDS = (*_USING, *_DEVELOPING, *_ORIGINAL)
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
     "espeakng_loader": "demo",
@@ -101,10 +108,11 @@ def _app() -> App:
     for title, module, commands in (
         ("Use a model", "use", _USING),
         ("Make a model", "develop", _DEVELOPING),
+        ("The original's four steps", "original", _ORIGINAL),
     ):
         group = Group.create_ordered(title)
         for place, (name, summary) in enumerate(commands.items()):
-            home = f"hive_mtl.faces.cli.{module}:{name}"
+            home = f"hive_mtl.faces.cli.{module}:{name.replace('-', '_')}"
             app.command(home, name=name, help=summary, group=group, sort_key=place)
     return app
 

@@ -1,4 +1,4 @@
-"""How commands answer: one JSON document on standard output, or lines for a person."""
+"""What commands share: how they answer, and the options that several take."""
 
 import json
 import sys
@@ -7,11 +7,20 @@ from typing import Annotated
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter("--json", help="Answer in JSON.")]
+Overrides = Annotated[
+    tuple[str, ...],
+    Parameter("--set", help="KEY=VALUE in place of the recipe's, such as trainer.steps=500."),
+]
 
 
 def print_json(answer: object) -> None:
     """Prints ``answer``, made of dicts, lists, text and finite numbers, as one line of JSON."""
     print(json.dumps(answer, ensure_ascii=False, allow_nan=False))
+
+
+def tell(line: str) -> None:
+    """One line about what goes on, on standard error."""
+    print(line, file=sys.stderr)
 
 
 def complain(line: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hive_mtl.faces.cli.answers import Json, complain, print_json
+from hive_mtl.faces.cli.answers import Json, Overrides, complain, print_json
 
 if TYPE_CHECKING:
     from hive_mtl.learn.config import Recipe
@@ -25,10 +25,7 @@ Data = Annotated[
 class RunOptions:
     """How a run departs from its recipe, and where it begins."""
 
-    overrides: Annotated[
-        tuple[str, ...],
-        Parameter("--set", help="KEY=VALUE in place of the recipe's, such as trainer.steps=500."),
-    ] = ()
+    overrides: Overrides = ()
     tasks: Annotated[
         str | None, Parameter(help="Train these tasks only, such as 'speaker,gender'.")
     ] = None
@@ -42,6 +39,27 @@ class RunOptions:
 
 
 _AS_THE_RECIPE_SAYS = RunOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Judged:
+    """What of the data a model is measured on.
+
+    Attributes:
+        split: Use only the rows of this split. 'validation', where no row is of it, are the voices
+            that training holds out by their hash: one in ten of split 'train' or of none.
+        trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
+        original_test: Identify as the original's test did as well: the first utterance of each
+            voice enrolled, whole utterances and crops of 1.6 s.
+    """
+
+    split: str | None = None
+    trials: Path | None = None
+    original_test: bool = False
+
+
+_EVERYTHING = Judged()
 
 
 def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
@@ -130,8 +148,7 @@ def evaluate(
     /,
     *,
     data: Data,
-    split: str | None = None,
-    trials: Path | None = None,
+    judged: Judged = _EVERYTHING,
     out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
     as_json: Json = False,
 ) -> int:
@@ -139,9 +156,6 @@ def evaluate(
 
     Args:
         model: An ONNX file or the folder of a run.
-        split: Use only the rows of this split. 'validation', where no row is of it, are the voices
-            that training holds out by their hash: one in ten of split 'train' or of none.
-        trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
     """
     import hive_mtl
@@ -149,13 +163,13 @@ def evaluate(
     from hive_mtl.learn import corpora
 
     table = corpora.read_all(data)
-    if split is not None:
-        table = take_split(table, split, ", ".join(data))
-    pairs = None if trials is None else read_trials(trials, table)
+    if judged.split is not None:
+        table = take_split(table, judged.split, ", ".join(data))
+    pairs = None if judged.trials is None else read_trials(judged.trials, table)
     loaded = hive_mtl.load(model)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # now, lest hours of work end at a wrong place
-    report = evaluate(loaded, table, trials=pairs)
+    report = evaluate(loaded, table, trials=pairs, original_test=judged.original_test)
     if out is not None:
         report.write(out)
     for failure in report.failures:
@@ -179,6 +193,27 @@ def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"
 
     description = export_onnx(load(checkpoint), out)
     print(f"{out}: {description.model_id}")
+    return 0
+
+
+def import_keras(
+    checkpoint: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    speakers: Path | None = None,
+) -> int:
+    """Take over a checkpoint of the original or of Deep Speaker (Keras, .h5).
+
+    Args:
+        checkpoint: What Keras saved: the whole model or its weights, in either layout of HDF5.
+        out: The folder for the checkpoint and its ONNX model.
+        speakers: A file with the names of the speakers in the order of their classes, one a line.
+    """
+    from hive_mtl.learn.interop.keras import import_keras
+
+    run = import_keras(checkpoint, speakers, out)
+    print(f"{run}: taken over; hive-mtl evaluate {run} --data DATA measures it")
     return 0
 
 

@@ -17,8 +17,8 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hive_mtl.learn.backbones import TrunkConfig
-from hive_mtl.learn.features import frame_mask
+from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
+from hive_mtl.learn.front_ends._base import frame_mask
 
 
 def _odd(number: int) -> int:
@@ -42,7 +42,7 @@ class Config(TrunkConfig):
     squeeze: int = Field(default=8, ge=1)  # channels / hidden units of squeeze-excitation
 
 
-class Trunk(nn.Module):
+class Trunk(TrunkNetwork):
     """Features -> embedding (not yet normalised to unit length)."""
 
     def __init__(self, config: Config, mels: int) -> None:

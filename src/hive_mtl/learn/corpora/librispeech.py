@@ -23,45 +23,45 @@ def matches(path: Path) -> bool:
 
 
 def root(path: Path) -> Path:
-    """The folder that holds SPEAKERS.TXT.
-
-    Raises:
-        DataError: there is none.
-    """
-    found = _find_root(path)
-    if found is None:
-        raise DataError(f"{path}: no {_SPEAKERS} here or above: give the folder that holds it")
-    return found
+    """The folder that holds SPEAKERS.TXT; ``path`` itself where there is none."""
+    return _find_root(path) or path.resolve()
 
 
 def read(path: Path) -> pa.Table:
     """All subsets of the corpus, or the one subset that ``path`` is.
 
     The session is the chapter. Beside a subset for training, 'test-clean' and its like are of split
-    'test'; by itself such a subset has no split.
+    'test'; by itself such a subset has no split. Without SPEAKERS.TXT no gender is known, and the
+    folders of the speakers may also lie in ``path`` itself.
 
     Raises:
-        DataError: there is no SPEAKERS.TXT.
+        DataError: nothing lies where the layout has it.
     """
     top = root(path)
-    genders = _genders(top / _SPEAKERS)
+    listed = (top / _SPEAKERS).is_file()
+    genders = _genders(top / _SPEAKERS) if listed else {}
     folder = path.resolve() if path.resolve().is_relative_to(top) else top
     recordings = find_recordings(folder)
     parts = [recording.relative_to(top).parts for recording in recordings]
-    strays = sum(len(names) != 4 for names in parts)
-    rows = [names for names in parts if len(names) == 4]
-    speakers = [speaker for _, speaker, _, _ in rows]
-    splits = own_splits(subset for subset, _, _, _ in rows)
-    _warn(folder, strays, set(speakers) - genders.keys())
+    depth = 4 if listed or any(len(names) == 4 for names in parts) else 3
+    rows = [names for names in parts if len(names) == depth]
+    if parts and not rows:
+        raise DataError(
+            f"{path}: no recording lies at <subset>/<speaker>/<chapter>/: give a folder in "
+            "LibriSpeech's layout, or another KIND:PATH"
+        )
+    speakers = [names[-3] for names in rows]
+    splits = own_splits(names[0] for names in rows) if depth == 4 else {}
+    _warn(folder, len(parts) - len(rows), set(speakers) - genders.keys())
     table = pa.table(
         {
             "path": pa.array((str(top.joinpath(*names)) for names in rows), pa.string()),
             "speaker": pa.array(speakers, pa.string()),
-            "session": [chapter for _, _, chapter, _ in rows],
-            "split": [splits[subset] for subset, _, _, _ in rows],
+            "session": [names[-2] for names in rows],
+            "split": pa.array((splits.get(names[0]) for names in rows), pa.string()),
             "gender": [genders.get(speaker) for speaker in speakers],
             "language": ["en"] * len(rows),
-            "utterance": [Path(name).stem for _, _, _, name in rows],
+            "utterance": [Path(names[-1]).stem for names in rows],
         }
     )
     return conform(table, corpus=corpus_name(top), origin=str(path))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
@@ -24,7 +24,7 @@ class SpeakerConfig(TaskConfig):
     """
 
     min_recordings: int = Field(default=2, ge=1)
-    min_recordings_of: dict[str, Annotated[int, Field(ge=1)]] = {}  # by corpus, where it differs
+    min_recordings_of: dict[str, PositiveInt] = Field(default_factory=dict)  # by corpus
     speeds: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(default=(1.0,), min_length=1)
 
     def needed(self, voice: str) -> int:

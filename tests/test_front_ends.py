@@ -4,7 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hive_mtl.learn.features import FRAME_SAMPLES, LogMel, frame_counts, frame_mask, mel_filters
+from hive_mtl.learn.front_ends import front_end_type, known_front_ends
+from hive_mtl.learn.front_ends._base import frame_mask
+from hive_mtl.learn.front_ends.log_mel import FrontEnd as LogMel
+from hive_mtl.learn.front_ends.log_mel import mel_filters
+from hive_mtl.learn.front_ends.original import FrontEnd as Original
 from voices import RATE, voice
 
 KALDI_SCALE = 32_768.0
@@ -59,7 +63,7 @@ def test_equals_kaldi(log_mel: LogMel, seed: int) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    lengths=st.lists(st.integers(FRAME_SAMPLES, RATE), min_size=1, max_size=4),
+    lengths=st.lists(st.integers(400, RATE), min_size=1, max_size=4),
     padding=st.integers(0, 4000),
 )
 def test_padding_and_neighbours_do_not_matter(lengths: list[int], padding: int) -> None:
@@ -101,7 +105,7 @@ def test_digital_silence_is_finite_and_zero(log_mel: LogMel) -> None:
     ("samples", "frames"), [(0, 1), (399, 1), (400, 1), (559, 1), (560, 2), (RATE, 98)]
 )
 def test_frame_counts(samples: int, frames: int) -> None:
-    assert frame_counts(torch.tensor([samples])).tolist() == [frames]
+    assert LogMel(24).frame_counts(torch.tensor([samples])).tolist() == [frames]
 
 
 def test_frame_mask() -> None:
@@ -109,7 +113,7 @@ def test_frame_mask() -> None:
 
 
 def test_filters_are_triangles_between_the_limits() -> None:
-    filters = mel_filters(80)
+    filters = mel_filters(80, RATE)
     assert filters.shape == (80, 257)
     assert (filters >= 0).all()
     assert (filters.sum(dim=1) > 0).all()
@@ -123,3 +127,37 @@ def test_bfloat16_autocast_leaves_the_features_in_full_precision(log_mel: LogMel
     with torch.autocast("cpu", torch.bfloat16):
         inside, _ = log_mel(waves, lengths)
     assert torch.equal(exact, inside)
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.03, 1.0, 1.013, 2.7])
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+def test_original_equals_python_speech_features(seconds: float, rate: int) -> None:
+    features = pytest.importorskip("python_speech_features")
+    wave = voice(seconds * rate / RATE, seed=1)
+    energies, _ = features.fbank(wave, rate, nfilt=64)
+    deviation = np.maximum(energies.std(axis=1, keepdims=True), 1e-12)
+    expected = (energies - energies.mean(axis=1, keepdims=True)) / deviation
+    found, frames = Original(64, rate)(*batch(wave))
+    assert frames.tolist() == [len(expected)]
+    np.testing.assert_allclose(found[0].T.numpy(), expected, atol=1e-4)
+
+
+def test_original_of_digital_silence_is_zero() -> None:
+    found, _ = Original(64)(torch.zeros(1, 800), torch.tensor([800]))
+    assert not found.any()
+
+
+@pytest.mark.parametrize("name", known_front_ends())
+def test_every_front_end_ignores_padding_and_neighbours(name: str) -> None:
+    front_end = front_end_type(name)(24, RATE)
+    waves = [voice(1.0, seed)[:length] for seed, length in enumerate((400, 7123, 16_000))]
+    inputs, lengths = batch(*waves, padding=1000)
+    dirty = inputs.clone()
+    for row, length in zip(dirty, lengths, strict=True):
+        row[length:] = 0.5
+    together, frames = front_end(dirty, lengths)
+    for number, wave in enumerate(waves):
+        alone, count = front_end(*batch(wave))
+        assert frames[number] == count[0] == alone.shape[-1]
+        torch.testing.assert_close(together[number, :, : count[0]], alone[0], atol=1e-4, rtol=0)
+        assert not together[number, :, count[0] :].any()

@@ -1,0 +1,68 @@
+"""The front end of the original Hive-MTL and of Deep Speaker: filter banks without a logarithm.
+
+What ``python_speech_features.fbank`` (James Lyons, 2013) computes, as a network: pre-emphasis 0.97
+over the whole recording, 25 ms frames every 10 ms without a window, the last one filled up with
+zeros, power spectrum over 512 points, triangular filters between whole bins on the mel scale
+``2595 log10(1 + f / 700)`` up to half the sampling rate. Then every frame is brought to zero mean
+and unit deviation over its bands, so neither loudness nor the rest of the utterance matters.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hive_mtl.description import Trim
+from hive_mtl.learn.front_ends import _base
+from hive_mtl.learn.front_ends._base import FFT_POINTS, fourier_basis, frame_mask
+
+PRE_EMPHASIS = 0.97
+LEAST_ENERGY = float(np.finfo(np.float64).eps)  # of a band, in place of zero
+LEAST_DEVIATION = 1e-12
+
+
+class FrontEnd(_base.FrontEnd):
+    """Filter banks, every frame normalised by itself."""
+
+    trim: Trim = "loudest"  # type: ignore[misc]
+
+    framing: Tensor  # (2 * bins, 1, frame_samples): real then imaginary parts
+    filters: Tensor  # (mels, bins)
+
+    def __init__(self, mels: int = 64, sample_rate: int = 16_000) -> None:
+        super().__init__(mels, sample_rate)
+        basis = fourier_basis(self.frame_samples) / FFT_POINTS**0.5
+        self.register_buffer("framing", basis.float().unsqueeze(1), persistent=False)
+        self.register_buffer("filters", whole_bin_filters(mels, sample_rate), persistent=False)
+
+    def frame_counts(self, lengths: Tensor) -> Tensor:
+        """As many frames as it takes to hold every sample."""
+        beyond_first = (lengths - self.frame_samples).clamp(min=0)
+        return 1 + (beyond_first + self.hop_samples - 1) // self.hop_samples
+
+    def analyse(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """The filters' energies, normalised over the bands of each frame."""
+        emphasised = waves - PRE_EMPHASIS * functional.pad(waves, (1, 0))[:, :-1]
+        inside = emphasised * frame_mask(lengths, waves.shape[-1])
+        filled = functional.pad(inside, (0, self.hop_samples - 1)).unsqueeze(1)
+        spectrum = functional.conv1d(filled, self.framing, stride=self.hop_samples)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        energies = torch.matmul(self.filters, real.square() + imaginary.square())
+        energies = torch.where(energies == 0, LEAST_ENERGY, energies)
+        centred = energies - energies.mean(dim=1, keepdim=True)
+        deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
+        return centred / deviation.clamp(min=LEAST_DEVIATION)
+
+
+def whole_bin_filters(mels: int, sample_rate: int) -> Tensor:
+    """Triangular filters ``(mels, bins)`` whose edges lie on whole bins of the spectrum."""
+    highest = 2595.0 * np.log10(1.0 + sample_rate / 2 / 700.0)
+    hertz = 700.0 * (10.0 ** (np.linspace(0.0, highest, mels + 2) / 2595.0) - 1.0)
+    edges = np.floor((FFT_POINTS + 1) * hertz / sample_rate)
+    bins = np.arange(FFT_POINTS // 2 + 1)
+    filters = np.zeros((mels, len(bins)))
+    for band, (left, centre, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        rising, falling = (bins >= left) & (bins < centre), (bins >= centre) & (bins < right)
+        filters[band, rising] = (bins[rising] - left) / (centre - left)
+        filters[band, falling] = (right - bins[falling]) / (right - centre)
+    return torch.from_numpy(filters).float()
