@@ -303,7 +303,7 @@ def test_bad_input_to_the_learning_wing_costs_one_line(
 
 def test_underscores_and_hyphens_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cli._USING, "two-words", "Say two words.")
-    monkeypatch.setattr(use, "two-words", lambda: print("two words"), raising=False)
+    monkeypatch.setattr(use, "two_words", lambda: print("two words"), raising=False)
     assert run("two_words")[1] == run("two-words")[1] == "two words\n"
     words = ("low.wav", "-o", "out.npz", "--model", "tiny.onnx", "--max_failures", "1")
     assert run("embed", *words)[0] == 0

@@ -155,7 +155,7 @@ def _broken(folder: Path, kind: str) -> Path:
         case "damaged":
             save_tiny_model(file, metadata=current[:40])
         case "other rate":
-            save_tiny_model(file, metadata=description(sample_rate=8000).model_dump_json())
+            save_tiny_model(file, metadata=description(sample_rate=44100).model_dump_json())
         case "foreign":
             save_foreign_model(file)
     return file
@@ -171,7 +171,7 @@ def _broken(folder: Path, kind: str) -> Path:
         ("plain onnx", "not one of Hive-MTL"),
         ("newer", "upgrade"),
         ("damaged", "damaged"),
-        ("other rate", "8000 Hz"),
+        ("other rate", "44100 Hz"),
         ("foreign", "waves"),
     ],
 )

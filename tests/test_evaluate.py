@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 
 from hive_mtl import metrics
 from hive_mtl.description import Calibration, HeadDescription, ModelDescription
@@ -17,6 +18,7 @@ from hive_mtl.evaluate.bootstrap import Bootstrap
 from hive_mtl.evaluate.verification import min_cllr, trial_weights
 from hive_mtl.learn.utterances import conform, is_validation_voice
 from hive_mtl.trials import Trials, all_pairs
+from voices import RATE, voice
 
 HEADS = (
     HeadDescription(task="gender", kind="classes", classes=("female", "male")),
@@ -419,10 +421,32 @@ def test_the_report_is_written_whole(tmp_path):
         assert (tmp_path / "report" / plot).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_seed_gives_the_same_report():
+def test_the_report_is_the_same_every_time():
     model = KnownModel([at(17 * i) for i in range(8)])
-    first, second = (evaluate(model, table("aabbccdd"), bootstrap=DRAWS, seed=3) for _ in range(2))
+    first, second = (evaluate(model, table("aabbccdd"), bootstrap=DRAWS) for _ in range(2))
     assert first == second
+
+
+def test_the_original_test_enrols_the_first_utterance_of_each_voice(tmp_path):
+    """Whole utterances by the vectors of the table; crops of what the recordings hold."""
+    rows = []
+    for speaker, degrees in (("a", 0), ("a", 10), ("a", 80), ("b", 90), ("b", 100)):
+        path = tmp_path / speaker / f"{len(rows)}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, voice(2.5, degrees), RATE)
+        rows.append((str(path), speaker, degrees))
+    paths, speakers, angles = zip(*rows, strict=True)
+    utterances = conform(pa.table({"path": paths, "speaker": speakers, "corpus": ["x"] * 5}))
+    model = KnownModel([at(angle) for angle in angles])
+    report = evaluate(model, utterances, original_test=True, min_duration_s=0, bootstrap=DRAWS)
+    found = {row.scope: row for row in report.identification}
+    whole = found["first utterance enrolled"]
+    assert (whole.speakers, whole.probes) == (2, 3)
+    assert whole.top1.value == pytest.approx(2 / 3)  # the third of a is nearer to b
+    assert found["first utterance enrolled, crops of 1.6 s"].probes == 3
+    crops = [len(wave) for wave, _ in model.sources[5:]]
+    assert len(crops) == 5
+    assert max(crops) == 1.6 * RATE
 
 
 def test_the_report_says_what_is_special():

@@ -174,7 +174,7 @@ def test_without_a_corpus_it_says_where_to_get_one(
 
 def test_damaged_notes_are_named(tmp_path: Path) -> None:
     (tmp_path / "steps.json").write_text("{")
-    with pytest.raises(DataError, match="steps.json: damaged"):
+    with pytest.raises(DataError, match=r"steps\.json: damaged"):
         WorkingFolder(tmp_path).recipe("mtl")
 
 

@@ -67,11 +67,19 @@ def random_weights(model: Any, rng: np.random.Generator) -> Weights:
         elif weights:
             kernel, bias = weights
             spread = np.sqrt(2.0 / np.prod(kernel.shape[:-1]))
-            new = [rng.normal(0, spread, kernel.shape), rng.normal(0, 0.3, bias.shape)]
+            new = [rng.normal(0, spread, kernel.shape), rng.normal(0, 0.05, bias.shape)]
         else:
             continue
         drawn[layer.name] = [weight.astype(np.float32) for weight in new]
     return drawn
+
+
+def centre(name: str, weights: Weights, speech: Mapping[str, Floats]) -> None:
+    """Takes from the embeddings what they share: random networks find all voices much alike."""
+    model = with_weights(built(keras, name, network.CROP_FRAMES), weights)
+    affine = keras.Model(model.input, model.get_layer("affine").output)
+    crops = [crop for item, crop in speech.items() if item.startswith("crop_")]
+    weights["affine"][1] -= np.mean(affine(np.stack(crops)[..., np.newaxis]), axis=0)
 
 
 def with_weights(model: Any, weights: Weights) -> Any:
@@ -129,6 +137,7 @@ def main(out: Path, recordings: list[Path]) -> None:
     np.savez(out / "features.npz", **arrays)
     for name in NETWORKS:
         weights = random_weights(built(keras, name, network.CROP_FRAMES), rng)
+        centre(name, weights, arrays)
         np.savez(out / f"{name}.npz", **expected(name, weights, arrays))
         for layout in LAYOUTS:
             path = save(name, layout, weights, out)

@@ -70,15 +70,14 @@ def main() -> int:
         frames = sorted(len(speech[item]) for item in speech if item.startswith("whole_"))
         print(f"real speech: {RECORDINGS} crops and whole recordings of {frames} frames")
         speakers = out / "speakers.txt"
-        speakers.write_text("".join(f"{number:04}\n" for number in range(SPEAKERS)))
+        speakers.write_text("".join(f"{number}\n" for number in range(SPEAKERS)))
         for line in saved.splitlines():
             case = json.loads(line)
             has_speakers = case["network"] != "deep_speaker"
-            run = import_keras(
-                Path(case["path"]), speakers if has_speakers else None, out / "imported"
-            )
-            expected = np.load(out / f"{case['network']}.npz")
-            found = differences(checkpoint.load(run).model(), speech, expected)
+            with tempfile.TemporaryDirectory() as run:
+                import_keras(Path(case["path"]), speakers if has_speakers else None, Path(run))
+                model = checkpoint.load(Path(run)).model()
+            found = differences(model, speech, dict(np.load(out / f"{case['network']}.npz")))
             shown = "  ".join(f"{output} {value:.1e}" for output, value in found.items())
             print(f"{case['network']:20} {case['layout']:21} {shown}", flush=True)
             worst = max(worst, *found.values())

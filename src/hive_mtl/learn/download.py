@@ -80,6 +80,8 @@ def download_librispeech(
             raise ConfigError(f"unknown subset '{name}'{suggestion(name, published)}")
     if not mirror.lower().startswith(("https://", "http://")):
         raise ConfigError(f"mirror '{mirror}' is no address: give one such as {OPENSLR}")
+    if not hasattr(tarfile, "data_filter"):
+        raise ConfigError("this Python cannot unpack archives safely: use 3.11.4 or newer")
     root = folder / "LibriSpeech"
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)

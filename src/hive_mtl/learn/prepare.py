@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import soundfile
+import torch
 
 from hive_mtl import audio
 from hive_mtl.atomic import atomic_write
@@ -205,11 +207,22 @@ def _decoded(rows: pa.Table, kept: Kept) -> Iterator[tuple[Array, str | None]]:
     """What is kept of the rows, in order, decoded a little ahead by all cores."""
     columns = [rows[name].to_pylist() for name in ("path", "start_s", "duration_s")]
     segments = zip(*columns, strict=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, _one_thread_each():
         pending = [pool.submit(_decode, kept, *segment) for segment in islice(segments, AHEAD)]
         while pending:
             yield pending.pop(0).result()
             pending.extend(pool.submit(_decode, kept, *segment) for segment in islice(segments, 1))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keeps torch from sharing the work on one recording among cores that all have their own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _decode(

@@ -13,7 +13,7 @@ Activations are kept as ``(batch, channels, frames, mels)`` in channels-last mem
 runs convolutions fastest.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
 from hive_mtl.learn.front_ends._base import frame_mask
+
+Length = TypeVar("Length", int, Tensor)
 
 BLOCKS = 3  # residual blocks of a stage
 CEILING = 20.0  # of the clipped ReLU
@@ -63,13 +65,11 @@ class Trunk(TrunkNetwork):
 
     def forward(self, features: Tensor, frames: Tensor) -> Tensor:
         """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""
-        padded = has_padding(frames, features.shape[-1])
         hidden = features.transpose(1, 2).unsqueeze(1)
         hidden = hidden.contiguous(memory_format=torch.channels_last)
-        if padded:
-            hidden = hidden * _inside(frames, hidden)
+        hidden = hidden * inside(frames, hidden)
         for stage in self.stages:
-            hidden = stage(hidden, frames, padded)
+            hidden = stage(hidden, frames)
             frames = halved(frames)
         mean = hidden.sum(dim=2, dtype=torch.float32) / frames[:, None, None]
         affine: Tensor = self.affine(mean.transpose(1, 2).flatten(1))  # by mel, then channel
@@ -87,19 +87,16 @@ class Stage(nn.Module):
         self.halve = _normed(nn.Conv2d(channels_in, channels, 5, stride=2, bias=False))
         self.blocks = nn.ModuleList(Block(channels) for _ in range(BLOCKS))
 
-    def forward(self, hidden: Tensor, frames: Tensor, padded: bool) -> Tensor:
-        """``(batch, channels_in, frames, mels)``, zero beyond each utterance -> half of both.
+    def forward(self, hidden: Tensor, frames: Tensor) -> Tensor:
+        """``(batch, channels_in, frames, mels)``, ``(batch,)`` -> ``(batch, channels, ...)``.
 
-        Args:
-            hidden: the activations.
-            frames: ``(batch,)`` of them.
-            padded: whether anything stands beyond an utterance.
+        Both are zero beyond the end of an utterance.
         """
-        hidden = self.halve(pad_as_tensorflow(hidden, frames if padded else None))
-        inside = _inside(halved(frames), hidden) if padded else None
-        hidden = _clipped(hidden, inside)
+        hidden = self.halve(pad_as_tensorflow(hidden, frames))
+        mask = inside(halved(frames), hidden)
+        hidden = clip(hidden, mask)
         for block in self.blocks:
-            hidden = block(hidden, inside)
+            hidden = block(hidden, mask)
         return hidden
 
 
@@ -112,50 +109,47 @@ class Block(nn.Module):
             _normed(nn.Conv2d(channels, channels, 3, padding=1, bias=False)) for _ in range(2)
         )
 
-    def forward(self, hidden: Tensor, inside: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """``(batch, channels, frames, mels)`` -> the same shape."""
-        inner = _clipped(self.first(hidden), inside)
-        return _clipped(hidden + _clipped(self.second(inner)), inside)
+        inner = clip(self.first(hidden), mask)
+        return clip(hidden + clip(self.second(inner), mask), mask)
 
 
-def has_padding(frames: Tensor, most: int) -> bool:
-    """Whether anything stands beyond an utterance: crops of one length are not worth a mask.
-
-    An exported network is for any batch, so it always has masks.
-    """
-    return torch.compiler.is_compiling() or bool((frames < most).any())
-
-
-def pad_as_tensorflow(hidden: Tensor, frames: Tensor | None) -> Tensor:
-    """Padding for a 5x5 kernel of stride 2, as TensorFlow's 'same' has it.
+def pad_as_tensorflow(hidden: Tensor, frames: Tensor) -> Tensor:
+    """Padding for a 5x5 kernel of stride 2, as TensorFlow's 'same' has it for each utterance.
 
     Args:
-        hidden: ``(batch, channels, frames, mels)``, zero beyond each utterance.
-        frames: ``(batch,)`` of each utterance; None where all fill the batch.
+        hidden: ``(batch, channels, frames, mels)``, zero beyond the end of an utterance.
+        frames: ``(batch,)``, of each utterance.
+
+    Returns:
+        ``(batch, channels, frames + 4, mels + 3 or 4)``, each utterance behind one frame of zeros,
+        or two if it has an odd number of frames.
     """
-    most, mels = hidden.shape[2:]
-    before_mels = 1 + mels % 2
-    if frames is None:
-        return functional.pad(hidden, (before_mels, 2, 1 + most % 2, 2))
-    wide = functional.pad(hidden, (before_mels, 2, 2, 3))
-    odd = (frames % 2 == 1)[:, None, None, None]
-    return torch.where(odd, wide[:, :, :-1], wide[:, :, 1:])
+    before_mels = 1 + hidden.shape[3] % 2
+    wide = functional.pad(hidden, (before_mels, 2, 2, 3)).permute(0, 2, 3, 1)
+    batch, count = wide.shape[:2]
+    # Frames are rows of memory in this order, and to pick rows is the fastest way to shift some.
+    first = torch.arange(batch, device=frames.device) * count + (frames + 1) % 2
+    rows = first.unsqueeze(1) + torch.arange(count - 1, device=frames.device)
+    picked = wide.flatten(0, 1).index_select(0, rows.flatten())
+    return picked.unflatten(0, (batch, count - 1)).permute(0, 3, 1, 2)
 
 
-def halved(length: int | Tensor) -> int | Tensor:
+def halved(length: Length) -> Length:
     """What a stride of 2 leaves of a length."""
     return (length + 1) // 2
 
 
-def _inside(frames: Tensor, hidden: Tensor) -> Tensor:
-    """One inside each utterance, zero beyond it: ``(batch, 1, frames, 1)``."""
+def inside(frames: Tensor, hidden: Tensor) -> Tensor:
+    """One inside an utterance, zero beyond it: ``(batch, 1, frames, 1)`` for ``hidden``."""
     return frame_mask(frames, hidden.shape[2]).to(hidden.dtype)[:, None, :, None]
 
 
-def _clipped(hidden: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Overwrites ``hidden``, so that training keeps fewer tensors."""
-    if inside is not None:
-        hidden = hidden.mul_(inside)
+def clip(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Clipped ReLU, zero where the mask is; overwrites ``hidden``, for the sake of memory."""
+    # The product is hidden from autograd: where it is 0 the clip stops the gradient anyway.
+    hidden.detach().mul_(mask)
     return functional.hardtanh_(hidden, 0.0, CEILING)
 
 
