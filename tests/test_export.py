@@ -37,7 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     for task in fitted:
         config = recipe.tasks[task.name] if task.name == "speaker" else TaskConfig(min_speakers=1)
         task.fit(labels.get(task.name, ["calm", "glad"] * 2), list("abab"), config)
-    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, make_heads(recipe.tasks, fitted, 16))
+    heads = make_heads(recipe.tasks, fitted, 16)
+    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, heads)
     for seed in range(5):
         waves = np.stack([voice(2.0, 4 * seed + row) for row in range(4)])
         model(torch.from_numpy(waves), torch.tensor([32000, 32000, 20000, 9000]))

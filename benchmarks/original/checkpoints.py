@@ -94,8 +94,13 @@ def built(library: ModuleType, name: str, frames: int | None) -> Any:
     return NETWORKS[name](library, frames)
 
 
-def expected(name: str, weights: Weights, speech: Mapping[str, Floats]) -> dict[str, Floats]:
-    """By output and item of ``speech``, what Keras 3 computes; the embedding is of unit norm."""
+def expected(
+    name: str, weights: Weights, speech: Mapping[str, Floats]
+) -> tuple[dict[str, Floats], float]:
+    """What Keras 3 computes: by output and item of ``speech``, the embedding of unit norm.
+
+    Beside it the share of activations at the ceiling: it has to be met, and not by most.
+    """
     model = with_weights(built(keras, name, None), weights)
     layers = {"embedding": EMBEDDING[name], **HEADS[name]}
     outputs = {output: model.get_layer(layer).output for output, layer in layers.items()}
@@ -110,9 +115,7 @@ def expected(name: str, weights: Weights, speech: Mapping[str, Floats]) -> dict[
         values[0] = values[0] / np.linalg.norm(values[0])
         for output, value in zip(outputs, values, strict=False):
             found[f"{output}/{item}"] = value[0]
-    share = np.mean(clipped)
-    print(f"{name}: {100 * share:.2f}% of all activations are clipped", file=sys.stderr)
-    return found
+    return found, float(np.mean(clipped))
 
 
 def save(name: str, layout: str, weights: Weights, out: Path) -> Path:
@@ -138,10 +141,12 @@ def main(out: Path, recordings: list[Path]) -> None:
     for name in NETWORKS:
         weights = random_weights(built(keras, name, network.CROP_FRAMES), rng)
         centre(name, weights, arrays)
-        np.savez(out / f"{name}.npz", **expected(name, weights, arrays))
+        outputs, clipped = expected(name, weights, arrays)
+        np.savez(out / f"{name}.npz", **outputs)
         for layout in LAYOUTS:
             path = save(name, layout, weights, out)
-            print(json.dumps({"network": name, "layout": layout, "path": str(path)}), flush=True)
+            facts = {"network": name, "layout": layout, "path": str(path), "clipped": clipped}
+            print(json.dumps(facts), flush=True)
 
 
 if __name__ == "__main__":

@@ -59,13 +59,15 @@ def make() -> None:
 def output(script: str, *words: str | Path) -> str:
     """What a script of this folder prints when it runs in the isolated environment, at one thread.
 
-    Its standard error is passed on.
+    TensorFlow says much on standard error, which is only passed on where the script fails.
     """
     command = [str(ready()), str(Path(__file__).with_name(script)), *map(str, words)]
-    outcome = subprocess.run(command, check=False, env=one_thread(), stdout=subprocess.PIPE)
+    outcome = subprocess.run(command, check=False, env=one_thread(), capture_output=True, text=True)
     if outcome.returncode:
-        raise SystemExit(f"{script} {words[0]}: ended with status {outcome.returncode}")
-    return outcome.stdout.decode()
+        raise SystemExit(
+            f"{script}: ended with status {outcome.returncode}:\n{outcome.stderr[-2000:]}"
+        )
+    return outcome.stdout
 
 
 def one_thread() -> dict[str, str]:

@@ -79,7 +79,8 @@ def main() -> int:
                 model = checkpoint.load(Path(run)).model()
             found = differences(model, speech, dict(np.load(out / f"{case['network']}.npz")))
             shown = "  ".join(f"{output} {value:.1e}" for output, value in found.items())
-            print(f"{case['network']:20} {case['layout']:21} {shown}", flush=True)
+            clipped = f"{100 * case['clipped']:.0f}% clipped"
+            print(f"{case['network']:20} {case['layout']:21} {clipped}  {shown}", flush=True)
             worst = max(worst, *found.values())
     print(f"largest difference {worst:.1e}, bar {BAR:g}: {'met' if worst <= BAR else 'MISSED'}")
     return 0 if worst <= BAR else 1

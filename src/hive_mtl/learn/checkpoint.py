@@ -33,7 +33,8 @@ OPTIMISER_PREFIX = "optimiser/"
 class Header(BaseModel):
     """The JSON of a checkpoint."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A recipe may say 'inf', which JSON does not have; left to itself it would become null.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     format: Literal[1] = 1
     recipe: dict[str, Any]

@@ -144,7 +144,7 @@ def _summary(description: ModelDescription, layers: Sequence[Layer]) -> str:
     heads = ", ".join(head.task for head in description.heads) or "none"
     names = ", ".join(layer.name for layer in layers)
     return (
-        f"Architecture of {description.model_id}: speech, log-mel features, shared layers"
+        f"Architecture of {description.model_id}: speech, mel features, shared layers"
         f" {description.trunk} ({names}) with {_count(description.parameters)} parameters, a"
         f" unified embedding of {description.embedding_dim} numbers, and task heads: {heads}."
     )
@@ -168,7 +168,7 @@ def _features(left: float) -> str:
             strength = 0.12 + 0.8 * (((row * 5 + column * 3 + row * column) % 11) / 11) ** 2
             cell = (left + 10 * column, _MIDDLE - 40 + 10 * row, 9, 9)
             cells.append(_box("layer", cell, 0, strength))
-    return "".join(cells) + _caption(left + 60, "features", "log-mel bands")
+    return "".join(cells) + _caption(left + 60, "features", "mel bands")
 
 
 def _shared(

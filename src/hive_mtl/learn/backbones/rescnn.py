@@ -5,9 +5,9 @@ three residual blocks of 3x3 convolutions, all batch-normalised and clipped to [
 the mean over time and an affine layer. That is Deep Speaker's embedding; Hive-MTL puts a shared
 layer on it, scaled to unit length, and this is the unified embedding.
 
-It computes what Keras does, whose convolutions are padded on the right first: a 5x5 kernel of
+It computes what Keras does, where 'same' padding puts an odd zero at the end: a 5x5 kernel of
 stride 2 begins one frame before an utterance of even length and two before one of odd length. The
-biases that Keras gives its convolutions are left out: batch normalisation takes them away again.
+biases that the original gives its convolutions are left out: batch normalisation takes them away.
 
 Activations are kept as ``(batch, channels, frames, mels)`` in channels-last memory, where a CPU
 runs convolutions fastest.
@@ -23,10 +23,10 @@ from torch.nn import functional
 from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
 from hive_mtl.learn.front_ends._base import frame_mask
 
-Length = TypeVar("Length", int, Tensor)
-
 BLOCKS = 3  # residual blocks of a stage
 CEILING = 20.0  # of the clipped ReLU
+
+_Length = TypeVar("_Length", int, Tensor)
 
 
 class Config(TrunkConfig):
@@ -112,7 +112,7 @@ class Block(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """``(batch, channels, frames, mels)`` -> the same shape."""
         inner = clip(self.first(hidden), mask)
-        return clip(hidden + clip(self.second(inner), mask), mask)
+        return clip(hidden + clip(self.second(inner)), mask)
 
 
 def pad_as_tensorflow(hidden: Tensor, frames: Tensor) -> Tensor:
@@ -128,15 +128,15 @@ def pad_as_tensorflow(hidden: Tensor, frames: Tensor) -> Tensor:
     """
     before_mels = 1 + hidden.shape[3] % 2
     wide = functional.pad(hidden, (before_mels, 2, 2, 3)).permute(0, 2, 3, 1)
-    batch, count = wide.shape[:2]
+    batch, count, *rest = wide.shape
     # Frames are rows of memory in this order, and to pick rows is the fastest way to shift some.
     first = torch.arange(batch, device=frames.device) * count + (frames + 1) % 2
     rows = first.unsqueeze(1) + torch.arange(count - 1, device=frames.device)
     picked = wide.flatten(0, 1).index_select(0, rows.flatten())
-    return picked.unflatten(0, (batch, count - 1)).permute(0, 3, 1, 2)
+    return picked.view(batch, count - 1, *rest).permute(0, 3, 1, 2)
 
 
-def halved(length: Length) -> Length:
+def halved(length: _Length) -> _Length:
     """What a stride of 2 leaves of a length."""
     return (length + 1) // 2
 
@@ -146,10 +146,10 @@ def inside(frames: Tensor, hidden: Tensor) -> Tensor:
     return frame_mask(frames, hidden.shape[2]).to(hidden.dtype)[:, None, :, None]
 
 
-def clip(hidden: Tensor, mask: Tensor) -> Tensor:
+def clip(hidden: Tensor, mask: Tensor | None = None) -> Tensor:
     """Clipped ReLU, zero where the mask is; overwrites ``hidden``, for the sake of memory."""
-    # The product is hidden from autograd: where it is 0 the clip stops the gradient anyway.
-    hidden.detach().mul_(mask)
+    if mask is not None:  # unseen by autograd: where this puts a 0, the clip stops the gradient
+        hidden.detach().mul_(mask)
     return functional.hardtanh_(hidden, 0.0, CEILING)
 
 

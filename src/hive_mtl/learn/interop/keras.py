@@ -141,7 +141,8 @@ def _named(layers: Layers) -> Layers:
     if "conv2d" in layers:
         layers = _named_by_order(layers, names, normalisations)
     others = layers.keys() - {*names, *normalisations, "affine"}
-    if "shared" not in layers and len(others) == 1:  # Deep Speaker gives its classes no name
+    if "affine" in layers and len(others) == 1 and others != {"shared"}:
+        # Deep Speaker gives its classes no name.
         layers = {"speaker_pred" if name in others else name: layers[name] for name in layers}
     return layers
 
@@ -209,16 +210,16 @@ def _voices(path: Path, classes: int, speakers: Sequence[str] | None) -> tuple[s
             f"{path}: classifies {classes} speakers: name them with --speakers FILE, one a line in "
             "the order of the classes (the original sorts their numbers as text)"
         )
-    speakers = speakers or ()
-    if len(speakers) != classes:
+    names = tuple(name if "/" in name else f"{CORPUS}/{name}" for name in speakers or ())
+    if len(names) != classes:
         raise ModelError(
-            f"{path}: classifies {classes} speakers, but {len(speakers)} names are given: give "
-            "one for each class"
+            f"{path}: classifies {classes} speakers, but {len(names)} names are given: give one "
+            "for each class"
         )
-    if len(set(speakers)) < classes:
-        double = next(name for name in speakers if list(speakers).count(name) > 1)
-        raise ModelError(f"{path}: two classes are named '{double}': give each its own name")
-    return tuple(name if "/" in name else f"{CORPUS}/{name}" for name in speakers)
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(f"{path}: two classes are named '{name}': give each its own name")
+    return names
 
 
 def _read_names(path: Path) -> list[str]:
