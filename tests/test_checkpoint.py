@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import resource
@@ -65,6 +66,13 @@ def saved(tmp_path: Path) -> Path:
     header, model = make(tmp_path)
     checkpoint.save(tmp_path / "best.safetensors", header, model, {})
     return tmp_path / "best.safetensors"
+
+
+def test_a_recipe_that_clips_no_gradients_is_read_again(tmp_path: Path) -> None:
+    header, model = make(tmp_path)
+    header.recipe["trainer"]["clip_norm"] = math.inf
+    checkpoint.save(tmp_path / "last.safetensors", header, model, {})
+    assert checkpoint.load(tmp_path / "last.safetensors").recipe.trainer.clip_norm == math.inf
 
 
 def test_round_trip(tmp_path: Path) -> None:
