@@ -165,6 +165,16 @@ def test_counts_that_are_none_are_refused(
     assert f"--counts-per-speaker {counts}: give two numbers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", ["44100", "4000", "0", "11025"])
+def test_a_rate_that_cannot_be_is_refused(
+    rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build_mfcc", "--working-dir", str(tmp_path), "--sample-rate", rate]) == 2
+    assert "sample_rate: input should be" in (said := capsys.readouterr().err)
+    assert rate in said
+    assert not (tmp_path / "steps.json").exists()
+
+
 def test_without_a_corpus_it_says_where_to_get_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

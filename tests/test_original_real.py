@@ -74,3 +74,8 @@ def test_the_four_steps(
     recording = next((working_dir / "LibriSpeech" / "test-clean").rglob("*.flac"))
     assert model.embed(recording).vector.shape == (dim,)
     assert model.attributes(recording)["gender"].value in {"female", "male"}
+    if recipe == "original":
+        words = ["train", "original_triplet", "--from", str(run), "--out", str(working_dir / "tri")]
+        words += ["--data", f"librispeech:{working_dir / 'LibriSpeech'}"]
+        words += ["--set", f"data.cache={working_dir / 'prepared'}", "--set", "trainer.steps=1"]
+        assert main(words) == 0

@@ -8,7 +8,7 @@ import importlib.resources
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
@@ -24,6 +24,9 @@ from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.schedules import Plateau
 from hive_mtl.learn.settings import parse
 from hive_mtl.learn.tasks import TaskConfig, get_task
+
+# of whole frames and hops
+SampleRate = Annotated[int, Field(ge=8_000, le=SAMPLE_RATE, multiple_of=1_000)]
 
 
 class DataConfig(BaseModel):
@@ -65,7 +68,7 @@ class Recipe(BaseModel):
     provisional: bool = False
     front_end: str = "log_mel"
     mels: int = Field(default=80, ge=1)
-    sample_rate: int = Field(default=SAMPLE_RATE, ge=8_000, le=SAMPLE_RATE, multiple_of=1_000)
+    sample_rate: SampleRate = SAMPLE_RATE
     trunk: SerializeAsAny[TrunkConfig] = Field(
         default_factory=lambda: backbones.parse_config("separable_tdnn")
     )

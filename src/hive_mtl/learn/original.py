@@ -9,17 +9,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn.batches import crop_items
-from hive_mtl.learn.config import Recipe, load_recipe
+from hive_mtl.learn.config import Recipe, SampleRate, load_recipe
 from hive_mtl.learn.crops import CropLists, list_crops
 from hive_mtl.learn.materials import Materials, gather
+from hive_mtl.learn.settings import parse
 from hive_mtl.learn.trainer import TrainedRun, train
 
 Counts = tuple[PositiveInt, NonNegativeInt]
@@ -31,7 +31,7 @@ class Told(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     audio_dir: Path | None = None  # None: the LibriSpeech that was downloaded
-    sample_rate: Annotated[int, Field(ge=8_000, le=SAMPLE_RATE)] = SAMPLE_RATE
+    sample_rate: SampleRate = SAMPLE_RATE
     counts_per_speaker: Counts | None = None  # None: as the recipe has it
 
 
@@ -58,8 +58,12 @@ class WorkingFolder:
             ) from error
 
     def tell(self, **changes: object) -> None:
-        """Keeps what a step was told."""
-        told = Told.model_validate({**self.told.model_dump(), **changes})
+        """Keeps what a step was told.
+
+        Raises:
+            ConfigError: it cannot be.
+        """
+        told = parse(Told, {**self.told.model_dump(), **changes}, "the steps")
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._notes) as temporary:
             temporary.write_text(told.model_dump_json(indent=1) + "\n", "utf-8")

@@ -67,6 +67,7 @@ def build_mfcc(
     from hive_mtl.learn import original
 
     folder = original.WorkingFolder(working_dir.expanduser())
+    folder.recipe(recipe)  # before anything is changed
     folder.tell(audio_dir=audio_dir and audio_dir.expanduser().resolve(), sample_rate=sample_rate)
     materials = original.build_mfcc(folder, recipe, tell)
     print(f"{folder.path}: features are kept; hive-mtl build_model_inputs is the next step")
