@@ -67,9 +67,11 @@ class Trunk(TrunkNetwork):
         """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""
         hidden = features.transpose(1, 2).unsqueeze(1)
         hidden = hidden.contiguous(memory_format=torch.channels_last)
-        hidden = hidden * inside(frames, hidden)
+        padded = has_padding(frames, features.shape[-1])
+        if padded:
+            hidden = hidden * inside(frames, hidden)
         for stage in self.stages:
-            hidden = stage(hidden, frames)
+            hidden = stage(hidden, frames, padded)
             frames = halved(frames)
         mean = hidden.sum(dim=2, dtype=torch.float32) / frames[:, None, None]
         affine: Tensor = self.affine(mean.transpose(1, 2).flatten(1))  # by mel, then channel
@@ -87,13 +89,13 @@ class Stage(nn.Module):
         self.halve = _normed(nn.Conv2d(channels_in, channels, 5, stride=2, bias=False))
         self.blocks = nn.ModuleList(Block(channels) for _ in range(BLOCKS))
 
-    def forward(self, hidden: Tensor, frames: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, frames: Tensor, padded: bool) -> Tensor:
         """``(batch, channels_in, frames, mels)``, ``(batch,)`` -> ``(batch, channels, ...)``.
 
-        Both are zero beyond the end of an utterance.
+        Both are zero beyond the end of an utterance, if there is anything beyond one.
         """
-        hidden = self.halve(pad_as_tensorflow(hidden, frames))
-        mask = inside(halved(frames), hidden)
+        hidden = self.halve(pad_as_tensorflow(hidden, frames if padded else None))
+        mask = inside(halved(frames), hidden) if padded else None
         hidden = clip(hidden, mask)
         for block in self.blocks:
             hidden = block(hidden, mask)
@@ -109,24 +111,34 @@ class Block(nn.Module):
             _normed(nn.Conv2d(channels, channels, 3, padding=1, bias=False)) for _ in range(2)
         )
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, channels, frames, mels)`` -> the same shape."""
         inner = clip(self.first(hidden), mask)
         return clip(hidden + clip(self.second(inner)), mask)
 
 
-def pad_as_tensorflow(hidden: Tensor, frames: Tensor) -> Tensor:
+def has_padding(frames: Tensor, most: int) -> bool:
+    """Whether anything stands beyond an utterance; crops of one length are not worth a mask.
+
+    An exported network is for any batch, so it always has its masks.
+    """
+    return torch.compiler.is_compiling() or bool((frames < most).any())
+
+
+def pad_as_tensorflow(hidden: Tensor, frames: Tensor | None) -> Tensor:
     """Padding for a 5x5 kernel of stride 2, as TensorFlow's 'same' has it for each utterance.
 
     Args:
         hidden: ``(batch, channels, frames, mels)``, zero beyond the end of an utterance.
-        frames: ``(batch,)``, of each utterance.
+        frames: ``(batch,)``, of each utterance; None where all fill the batch.
 
     Returns:
-        ``(batch, channels, frames + 4, mels + 3 or 4)``, each utterance behind one frame of zeros,
-        or two if it has an odd number of frames.
+        ``(batch, channels, frames + 3 or 4, mels + 3 or 4)``, each utterance behind one frame of
+        zeros, or two if it has an odd number of frames.
     """
     before_mels = 1 + hidden.shape[3] % 2
+    if frames is None:
+        return functional.pad(hidden, (before_mels, 2, 1 + hidden.shape[2] % 2, 2))
     wide = functional.pad(hidden, (before_mels, 2, 2, 3)).permute(0, 2, 3, 1)
     batch, count, *rest = wide.shape
     # Frames are rows of memory in this order, and to pick rows is the fastest way to shift some.
