@@ -160,9 +160,7 @@ class _Run:
         self.losses = TaskLosses(recipe.tasks, new).to(self.fabric.device)
         make_optimiser = OPTIMISERS[self.config.optimiser]
         self.optimiser = make_optimiser(
-            _parameter_groups(model, self.config.weight_decay),
-            lr=self.config.learning_rate,
-            fused=True,
+            _parameter_groups(model, self.config.weight_decay), lr=self.config.learning_rate
         )
         self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
         if self.last is not None:
