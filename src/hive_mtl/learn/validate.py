@@ -74,7 +74,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     """Runs the network over the validation voices; nothing to run over gives no figures."""
     if prepared is None:
         return Validation()
-    embeddings, heads = _run(model, prepared)
+    embeddings, heads = _run(model, prepared, tasks)
     eer: dict[str, float] = {}
     same_recording: dict[str, float] = {}
     scores, target = [], []
@@ -116,8 +116,14 @@ def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> d
     return {name: right[name] / count for name, count in labelled.items()}
 
 
-def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Floats]]:
-    """Embeddings ``(utterances, dim)`` and head outputs ``(utterances, ...)`` in table order."""
+def _run(
+    model: UnifiedModel, prepared: Prepared, tasks: list[Task]
+) -> tuple[Floats, dict[str, Floats]]:
+    """Embeddings ``(utterances, dim)`` and head outputs ``(utterances, ...)`` in table order.
+
+    Without the speaker classifier: its outputs are many, and of voices that are not here.
+    """
+    answering = [task.name for task in tasks if task.describe() is not None]
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -130,7 +136,7 @@ def _run(model: UnifiedModel, prepared: Prepared) -> tuple[Floats, dict[str, Flo
             outputs = model(inputs.to(device), lengths.to(device))
             order.append(rows)
             embeddings.append(outputs.embedding.float().cpu().numpy())
-            heads.append({name: out.float().cpu().numpy() for name, out in outputs.heads.items()})
+            heads.append({name: outputs.heads[name].float().cpu().numpy() for name in answering})
     model.train(was_training)
     back = np.argsort(np.concatenate(order))
     joined = {name: np.concatenate([h[name] for h in heads])[back] for name in heads[0]}
