@@ -59,7 +59,7 @@ def build_model_inputs(options: argparse.Namespace) -> None:
             chosen = files[:border] if part == "train" else files[border:] or files
             for file in rng.choice(np.array(chosen, dtype=object), size=count):
                 crops[at] = crop(np.load(file), CROP_FRAMES, rng)
-                speakers[at], sexes[at] = number, genders[speaker]
+                speakers[at], sexes[at] = number, genders.get(speaker, 0.0)
                 at += 1
         for name, array in (("x", crops), ("speaker", speakers), ("gender", sexes)):
             np.save(folder / f"{name}_{part}.npy", array)
@@ -126,7 +126,7 @@ def test(options: argparse.Namespace) -> None:
     Enrolments are embedded anew for each trial, as the original did.
     """
     random_crops = np.random.default_rng(123)
-    paths = sorted(options.audio_dir.glob("**/*.flac"))[:: options.every]
+    paths = sorted(options.audio_dir.glob("**/*.flac"))
     enrolled: dict[str, Path] = {}
     for path in paths:
         enrolled.setdefault(speaker_of(path), path)
@@ -194,7 +194,6 @@ def main() -> None:
             command.add_argument("--steps", type=int, required=True)
         if step is test:
             command.add_argument("--speakers", type=int, required=True, help="trained with")
-            command.add_argument("--every", type=int, default=1, help="take each n-th recording")
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
