@@ -1,8 +1,9 @@
 """Whether an imported Keras checkpoint computes here what it computes in Keras.
 
 The original's networks get random weights and statistics in Keras and are saved in every layout of
-HDF5. Each file is imported as a user does it; embedding and answers are compared on real speech:
-crops of 1.6 s and whole recordings, from features and from waves. Status 1 where they differ.
+HDF5. Each file is read as ``import_keras`` reads it; embedding and answers are compared on real
+speech: crops of 1.6 s and whole recordings, from features and from waves. Status 1 where they
+differ.
 """
 
 import json
@@ -56,8 +57,7 @@ def differences(
 
 
 def main() -> int:
-    from hive_mtl.learn import checkpoint
-    from hive_mtl.learn.interop.keras import import_keras
+    from hive_mtl.learn.interop.keras import read_keras
 
     options = measure.arguments(__doc__.splitlines()[0]).parse_args()
     measure.need(options.speech, "real speech", "--speech FOLDER")
@@ -69,14 +69,11 @@ def main() -> int:
         speech = dict(np.load(out / "features.npz"))
         frames = sorted(len(speech[item]) for item in speech if item.startswith("whole_"))
         print(f"real speech: {RECORDINGS} crops and whole recordings of {frames} frames")
-        speakers = out / "speakers.txt"
-        speakers.write_text("".join(f"{number}\n" for number in range(SPEAKERS)))
         for line in saved.splitlines():
             case = json.loads(line)
-            has_speakers = case["network"] != "deep_speaker"
-            with tempfile.TemporaryDirectory() as run:
-                import_keras(Path(case["path"]), speakers if has_speakers else None, Path(run))
-                model = checkpoint.load(Path(run)).model()
+            speakers = 0 if case["network"] == "deep_speaker" else SPEAKERS
+            names = [str(number) for number in range(speakers)] or None
+            model = read_keras(Path(case["path"]), names).model()
             found = differences(model, speech, dict(np.load(out / f"{case['network']}.npz")))
             shown = "  ".join(f"{output} {value:.1e}" for output, value in found.items())
             clipped = f"{100 * case['clipped']:.0f}% clipped"
