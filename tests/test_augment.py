@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hive_mtl.errors import DataError
-from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask
+from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed, mu_law
 from hive_mtl.learn.batches import SHORTEST_CROP
 from voices import RATE, voice
 
@@ -51,10 +51,30 @@ def test_silent_and_short_crops_survive_every_change(wave: np.ndarray) -> None:
     assert np.isfinite(augmenter(wave, 0)).all()
 
 
-def test_telephone_takes_the_upper_half_of_the_spectrum() -> None:
+def test_telephone_leaves_the_middle_of_the_spectrum() -> None:
     wave = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
     power = np.abs(np.fft.rfft(WaveAugmenter(AugmentConfig(telephone=1.0))(wave, 0))) ** 2
-    assert power[len(power) * 5 // 8 :].mean() < 1e-2 * power[: len(power) * 3 // 8].mean()
+    middle = power[500:2800].mean()
+    assert power[4200:].mean() < 1e-2 * middle
+    assert power[:50].mean() < 0.1 * middle
+
+
+def test_mu_law_keeps_loud_and_faint_alike() -> None:
+    wave = voice(0.5)
+    for scale in (1.0, 1e-3):
+        coded = mu_law(wave * np.float32(scale))
+        noise = coded - wave * np.float32(scale)
+        assert 25 < 20 * np.log10(np.std(wave * scale) / np.std(noise)) < 45
+    assert not mu_law(np.zeros(100, np.float32)).any()
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 15.0])
+def test_mixing_is_at_the_ratio_asked_for(snr_db: float) -> None:
+    wave, noise = voice(1.0), np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    added = mixed(wave, noise, snr_db) - wave
+    ratio = np.mean(wave.astype(float) ** 2) / np.mean(added.astype(float) ** 2)
+    assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.01)
+    np.testing.assert_array_equal(mixed(wave, np.zeros_like(wave), snr_db), wave)
 
 
 def test_noise_is_added_at_the_ratio_asked_for(tmp_path: Path) -> None:

@@ -103,13 +103,11 @@ class TestBatches:
             starts = np.flatnonzero(whole[: len(whole) - len(crop) + 1] == crop[0])
             assert any(np.array_equal(whole[s : s + len(crop)], crop) for s in starts)
 
-    def test_a_short_recording_is_followed_by_zeros(self, prepared: Prepared) -> None:
+    def test_a_short_recording_is_said_again_and_again(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker"), crop_s=(4.0, 4.0))[0]
-        assert (batch.lengths < 4 * RATE).all()
-        for wave, length, row in zip(batch.inputs, batch.lengths, batch.rows, strict=True):
-            assert length == prepared.lengths[row]
-            np.testing.assert_array_equal(wave[:length], prepared.read(int(row)))
-            assert not wave[length:].any()
+        assert (batch.lengths == 4 * RATE).all()
+        for wave, row in zip(batch.inputs, batch.rows, strict=True):
+            np.testing.assert_array_equal(wave, np.resize(prepared.read(int(row)), 4 * RATE))
 
     def test_a_tiny_recording_is_long_enough_for_the_network(self, prepared: Prepared) -> None:
         tiny = Prepared(
@@ -118,7 +116,7 @@ class TestBatches:
                 "lengths": np.full(len(prepared), 5),
             }
         )
-        batch = make(tiny, fit(prepared, "speaker"))[0]
+        batch = make(tiny, fit(prepared, "speaker"), counts_per_speaker=(2, 0))[0]
         assert (batch.lengths == SHORTEST_CROP).all()
 
     def test_one_length_a_batch_within_the_limits(self, prepared: Prepared) -> None:
@@ -148,11 +146,9 @@ class TestBatches:
             seen.update(slow.tolist())
             names = prepared.table["speaker"].take(batch.rows.numpy()).to_pylist()
             assert [speaker.classes[v] for v in voices] == [f"{CORPUS}/{n}" for n in names]
-            own = torch.from_numpy(prepared.lengths[batch.rows.numpy()])
-            torch.testing.assert_close(
-                batch.lengths[slow].double(), 2.0 * own[slow].double(), atol=2, rtol=0
-            )
-            assert torch.equal(batch.lengths[~slow], own[~slow])
+            for wave, row, played_slowly in zip(batch.inputs, batch.rows, slow, strict=True):
+                own = pitch(torch.from_numpy(prepared.read(int(row))))
+                assert pitch(wave) == pytest.approx(own / 2 if played_slowly else own, rel=0.1)
         assert min(seen.values()) > 16
 
     def test_hidden_features_follow_the_config(self, prepared: Prepared) -> None:
@@ -172,6 +168,11 @@ class TestBatches:
     def test_nothing_labelled_is_one_line(self, prepared: Prepared) -> None:
         with pytest.raises(DataError, match="no utterance carries a label of any task"):
             make(prepared, [age_of_a_column_that_is_not_there()])
+
+
+def pitch(wave: torch.Tensor) -> float:
+    """The strongest frequency, in Hz."""
+    return float(torch.fft.rfft(wave).abs().argmax()) * RATE / len(wave)
 
 
 def age_of_a_column_that_is_not_there() -> Task:
@@ -278,3 +279,28 @@ def test_unknown_speakers_still_carry_their_other_labels(tmp_path: Path) -> None
     prepared = prepare(utterances(rows), tmp_path / "cache")
     batch = make(prepared, fit(prepared, "mood"))[0]
     assert set(batch.targets["mood"].tolist()) == {0, 1}
+
+
+def test_voices_are_drawn_alike_or_by_their_recordings() -> None:
+    voices = np.repeat(np.arange(3), [1, 1, 6])  # two voices of one recording, one of six
+    shares = {}
+    for exponent in (0.0, 1.0):
+        config = BatchConfig(size=16, voice_exponent=exponent)
+        rows = draw(BatchSampler({"speaker": voices}, np.zeros(8, dtype=np.int64), config))
+        shares[exponent] = np.bincount(voices[rows], minlength=3) / len(rows)
+    np.testing.assert_allclose(shares[0.0], [1 / 3] * 3, atol=0.03)
+    np.testing.assert_allclose(shares[1.0], [1 / 8, 1 / 8, 6 / 8], atol=0.03)
+
+
+class TestBabble:
+    def test_other_voices_are_added_at_the_ratio_asked_for(self, prepared: Prepared) -> None:
+        tasks = fit(prepared, "speaker")
+        talking = AugmentConfig(babble=1.0, babble_snr_db=(10.0, 10.0))
+        batch = make(prepared, tasks, talking, crop_s=(1.0, 1.0))[0]
+        assert_same(batch, make(prepared, tasks, talking, crop_s=(1.0, 1.0))[0])
+        for wave, row in zip(batch.inputs.numpy(), batch.rows, strict=True):
+            whole = prepared.read(int(row))
+            spans = [whole[start : start + RATE] for start in range(len(whole) - RATE + 1)]
+            nearest = spans[int(np.argmax([span @ wave / np.linalg.norm(span) for span in spans]))]
+            ratio_db = 20 * np.log10(np.std(nearest) / np.std(wave - nearest))
+            assert ratio_db == pytest.approx(10.0, abs=0.5)

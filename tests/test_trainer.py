@@ -305,6 +305,17 @@ class TestFineTuning:
         assert len(checkpoint.load(tuned).header.data) > len(known)
 
 
+def test_a_new_head_learns_from_listed_crops(
+    run: Path, corpus: Path, cache: Path, tmp_path: Path
+) -> None:
+    listed = {"counts_per_speaker": [4, 2]}
+    recipe = tiny_recipe(cache, tasks={"mood": {}}, batches=listed, trainer={"epochs": 1})
+    out = train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True).folder
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    monitored = {key for entry in log for key in entry if "monitor" in key}
+    assert monitored == {"validation/monitor/mood"}
+
+
 @pytest.fixture(scope="module")
 def frozen(run: Path, corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run with a head for mood on its frozen embedding."""

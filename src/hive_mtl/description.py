@@ -27,6 +27,9 @@ class HeadDescription(_Frozen):
     - ``classes``: ``(batch, len(classes))`` probabilities that sum to one.
     - ``ordinal``: ``(batch, len(thresholds))`` probabilities that the quantity (in ``unit``)
       exceeds each of the rising ``thresholds``; ``low`` and ``high`` bound the quantity.
+
+    ``temperature`` divides the log-odds of those probabilities (Guo et al., 2017); it is fitted on
+    validation voices. ``withheld`` says why the head is not to be asked; empty where it may be.
     """
 
     task: str
@@ -36,6 +39,8 @@ class HeadDescription(_Frozen):
     low: float = 0.0
     high: float = 0.0
     unit: str = ""
+    temperature: float = 1.0
+    withheld: str = ""
 
 
 class Calibration(_Frozen):

@@ -144,7 +144,7 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     duration = table["duration_s"].to_numpy().astype(np.float64)
     heads: list[Mapping[str, npt.NDArray[np.float32]] | None] = []
     failures = []
-    results = with_progress(model.embed_stream(_segments(table)), len(table))
+    results = with_progress(model.embed_stream(segments(table)), len(table))
     for row, result in enumerate(results):
         if isinstance(result, EmbeddingError):
             missing[row] = True
@@ -159,7 +159,8 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     return EmbeddedTable(table, vectors, missing, tuple(heads), duration, tuple(failures))
 
 
-def _segments(table: pa.Table) -> Iterator[Segment]:
+def segments(table: pa.Table) -> Iterator[Segment]:
+    """The part of a recording that each row is."""
     for batch in table.select(["path", "start_s", "duration_s"]).to_batches():
         for row in batch.to_pylist():
             yield Segment(Path(row["path"]), row["start_s"], row["duration_s"])

@@ -58,8 +58,8 @@ def identify(
     for scope, closed_sets in (("all", [utterances]), ("within gender", within)):
         counts = [_count(embedded, each, crosses, bootstrap.seed) for each in closed_sets]
         tried, right = np.concatenate([np.empty((2, 0)), *counts], axis=1)
-        top1 = _top1(tried, right, bootstrap)
-        results.append(Identification(corpus, scope, len(tried), int(tried.sum()), top1))
+        accuracy = top1(tried, right, bootstrap)
+        results.append(Identification(corpus, scope, len(tried), int(tried.sum()), accuracy))
     return results
 
 
@@ -77,13 +77,14 @@ def _count(embedded: EmbeddedTable, utterances: Indices, crosses: bool, seed: in
         if crosses:
             is_probe &= _known_and_different(sessions, sessions[enrolled][speaker])
         probes = np.flatnonzero(is_probe)
-        found = _identified(embedded, utterances[probes], utterances[enrolled], speaker[probes])
+        found = identified(embedded, utterances[probes], utterances[enrolled], speaker[probes])
         tried += np.bincount(speaker[probes], minlength=len(speakers))
         right += np.bincount(speaker[probes], weights=found, minlength=len(speakers))
     return np.stack([tried, right])
 
 
-def _top1(tried: Floats, right: Floats, bootstrap: Bootstrap) -> Estimate | None:
+def top1(tried: Floats, right: Floats, bootstrap: Bootstrap) -> Estimate | None:
+    """Accuracy over the probes of each speaker ``(speakers,)``; None where it is undefined."""
     if len(tried) < 2 or not tried.any():
         return None
 
@@ -100,7 +101,7 @@ def _known_and_different(sessions: Sessions, others: Sessions) -> Bools:
     return np.array([a != b and None not in (a, b) for a, b in pairs], dtype=np.bool_)
 
 
-def _identified(
+def identified(
     embedded: EmbeddedTable, probes: Indices, enrolled: Indices, right: Indices
 ) -> Bools:
     """``(probes,)`` whether the enrolment of the ``right`` column is the nearest."""

@@ -5,18 +5,17 @@ each and embedded every enrolment anew for every trial; its crops are here for c
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from hive_mtl import metrics
-from hive_mtl.audio import SAMPLE_RATE, Segment, Source, load, trim
+from hive_mtl.audio import SAMPLE_RATE, Source, load, trim
 from hive_mtl.errors import AudioError, EmbeddingError
-from hive_mtl.evaluate.bootstrap import Bootstrap, Draw
-from hive_mtl.evaluate.embedded import EmbeddedTable
-from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.bootstrap import Bootstrap
+from hive_mtl.evaluate.embedded import EmbeddedTable, segments
+from hive_mtl.evaluate.identification import Identification, identified, top1
 from hive_mtl.use.model import Model
 from hive_mtl.use.progress import with_progress
 
@@ -31,44 +30,28 @@ def original_test(
     model: Model, embedded: EmbeddedTable, bootstrap: Bootstrap
 ) -> list[Identification]:
     """Identifies all utterances of known voices but the first of each, corpus by corpus."""
-    crops, missing = _embedded_crops(model, embedded.table, bootstrap.seed)
-    results = []
-    for corpus in embedded.corpora:
-        rows = embedded.comparable(corpus, 0.0)
-        rows = rows[np.argsort(np.array(embedded.column("path"), dtype=str)[rows], kind="stable")]
-        voice = embedded.voice[rows]
-        for scope, vectors, without in (
-            (WHOLE, embedded.vectors, embedded.missing),
-            (CROPPED, crops, missing),
-        ):
-            results.append(_identify(corpus, scope, vectors[rows], without[rows], voice, bootstrap))
-    return results
+    vectors, missing = _embedded_crops(model, embedded.table, bootstrap.seed)
+    cropped = replace(embedded, vectors=vectors, missing=missing)
+    return [
+        _identify(each, corpus, scope, bootstrap)
+        for corpus in embedded.corpora
+        for scope, each in ((WHOLE, embedded), (CROPPED, cropped))
+    ]
 
 
 def _identify(
-    corpus: str,
-    scope: str,
-    vectors: Vectors,
-    missing: npt.NDArray[np.bool_],
-    voice: npt.NDArray[np.int64],
-    bootstrap: Bootstrap,
+    embedded: EmbeddedTable, corpus: str, scope: str, bootstrap: Bootstrap
 ) -> Identification:
-    speakers, first, speaker = np.unique(voice, return_index=True, return_inverse=True)
-    probes = np.setdiff1d(np.arange(len(voice)), first)
-    if len(speakers) < 2 or not len(probes):
-        return Identification(corpus, scope, len(speakers), len(probes), None)
-    scores = vectors[probes] @ vectors[first].T
-    scores[missing[probes]] = -np.inf
-    scores[:, missing[first]] = -np.inf
-    right = metrics.top1(scores, speaker[probes])
-    tried_of = np.bincount(speaker[probes], minlength=len(speakers))
-    right_of = np.bincount(speaker[probes], weights=right, minlength=len(speakers))
-
-    def accuracy(draw: Draw) -> list[float]:
-        return [float(draw @ right_of / max(float(draw @ tried_of), 1.0))]
-
-    estimate = bootstrap.estimate(accuracy, len(speakers))[0]
-    return Identification(corpus, scope, len(speakers), len(probes), estimate)
+    rows = embedded.comparable(corpus, 0.0)
+    rows = rows[np.argsort(np.array(embedded.column("path"), dtype=str)[rows], kind="stable")]
+    _, first, speaker = np.unique(embedded.voice[rows], return_index=True, return_inverse=True)
+    probes = np.setdiff1d(np.arange(len(rows)), first)
+    found = identified(embedded, rows[probes], rows[first], speaker[probes])
+    tried, right = np.zeros(len(first)), np.zeros(len(first))
+    tried += np.bincount(speaker[probes], minlength=len(first))
+    right += np.bincount(speaker[probes], weights=found, minlength=len(first))
+    accuracy = top1(tried, right, bootstrap)
+    return Identification(corpus, scope, len(first), len(probes), accuracy)
 
 
 def _embedded_crops(
@@ -88,13 +71,11 @@ def _embedded_crops(
 
 def _crops(table: pa.Table, model: Model, rng: np.random.Generator) -> Iterator[Source]:
     size = round(CROP_S * SAMPLE_RATE)
-    for batch in table.select(["path", "start_s", "duration_s"]).to_batches():
-        for row in batch.to_pylist():
-            whole = Segment(Path(row["path"]), row["start_s"], row["duration_s"])
-            try:
-                wave = trim(load(whole), model.description.trim)
-            except AudioError:
-                yield whole  # which says again what is wrong with it
-                continue
-            start = int(rng.integers(max(len(wave) - size, 0) + 1))
-            yield wave[start : start + size], SAMPLE_RATE
+    for whole in segments(table):
+        try:
+            wave = trim(load(whole), model.description.trim)
+        except AudioError:
+            yield whole  # which says again what is wrong with it
+            continue
+        start = int(rng.integers(max(len(wave) - size, 0) + 1))
+        yield wave[start : start + size], SAMPLE_RATE

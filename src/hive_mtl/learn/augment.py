@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy.signal
 import soxr
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,8 @@ from hive_mtl.errors import DataError
 from hive_mtl.learn.settings import Span
 
 TELEPHONE_RATE = 8_000
+TELEPHONE_LOW_HZ, TELEPHONE_HIGH_HZ = (100.0, 400.0), (3_000.0, 3_900.0)  # edges of the band
+MU = 255.0  # of the mu-law of G.711
 Probability = Field(default=0.0, ge=0.0, le=1.0)
 
 
@@ -28,13 +31,16 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reverberation: float = Probability
-    rooms: Path | None = None  # folder of room impulse responses; needed for reverberation
+    rooms: Path | None = None  # folder of room impulse responses
+    simulated_rooms: int = Field(default=0, ge=0)  # responses to simulate beside those
     noise: float = Probability
     noises: Path | None = None  # folder of noise recordings; needed for noise
     coloured_noise: float = Probability
     snr_db: Span = (5.0, 25.0)
+    babble: float = Probability  # other voices of the training data behind the crop's own
+    babble_snr_db: Span = (10.0, 25.0)
     equaliser: float = Probability
-    telephone: float = Probability  # 8 kHz sampling
+    telephone: float = Probability  # a telephone's band, 8 kHz sampling, 8-bit mu-law
     codec: float = Probability  # MP3 at 16 to 64 kbit/s
     frequency_masks: int = Field(default=0, ge=0)
     frequency_mask_bands: int = Field(default=10, ge=1)
@@ -47,6 +53,7 @@ class AugmentConfig(BaseModel):
         chances = (
             self.reverberation,
             self.noise,
+            self.babble,
             self.coloured_noise,
             self.equaliser,
             self.telephone,
@@ -99,10 +106,37 @@ def _recordings(folder: Path, key: str) -> list[Path]:
 
 
 def _through_telephone(wave: Wave, sample_rate: int) -> Wave:
-    """What is left of a wave after sampling at 8 kHz."""
+    """What a fixed-line telephone leaves: a band of 0.1-0.4 to 3-3.9 kHz, coded as G.711 does."""
+    edges = random.uniform(*TELEPHONE_LOW_HZ), random.uniform(*TELEPHONE_HIGH_HZ)
     narrow = soxr.resample(wave, sample_rate, TELEPHONE_RATE)
-    heard: Wave = soxr.resample(narrow, TELEPHONE_RATE, sample_rate)
+    band = scipy.signal.butter(2, edges, "bandpass", fs=TELEPHONE_RATE, output="sos")
+    coded = mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))
+    heard: Wave = soxr.resample(coded, TELEPHONE_RATE, sample_rate)
     return heard
+
+
+def mu_law(wave: Wave) -> Wave:
+    """A wave after 8-bit mu-law coding and decoding (ITU-T G.711), at its own loudness.
+
+    A line is driven near full scale whatever the recording's level, so the wave is coded at a peak
+    of one half.
+    """
+    peak = 2 * max(float(np.abs(wave).max(initial=0.0)), 1e-6)
+    compressed = np.sign(wave) * np.log1p(MU * np.abs(wave) / peak) / np.log1p(MU)
+    levels = np.rint(compressed * 127.5) / 127.5
+    coded: Wave = (np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU * peak).astype(
+        np.float32
+    )
+    return coded
+
+
+def mixed(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """``wave`` with ``noise`` ``(samples,)`` added at a ratio of their powers; silence stays."""
+    power = float(np.mean(np.square(noise)))
+    if power == 0.0:
+        return wave
+    gain = np.sqrt(float(np.mean(np.square(wave))) / power) * 10.0 ** (-snr_db / 20.0)
+    return wave + np.float32(gain) * noise
 
 
 def feature_mask(

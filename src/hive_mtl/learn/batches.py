@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.errors import DataError
-from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask
+from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed
 from hive_mtl.learn.crops import CropLists, Crops, Epochs, list_crops
 from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.kept import Floats, Kept
@@ -34,7 +34,9 @@ from hive_mtl.learn.settings import Rising
 from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
+Floats64 = npt.NDArray[np.float64]
 SHORTEST_CROP = SAMPLE_RATE // 10  # what the MP3 coder takes
+BABBLE_VOICES = (3, 7)  # fewer are a conversation, more are noise
 
 
 class BatchConfig(BaseModel):
@@ -52,6 +54,9 @@ class BatchConfig(BaseModel):
     corpus_exponent: float = Field(
         default=0.5, ge=0.0, le=1.0
     )  # 1: by voices, 0: all corpora alike
+    voice_exponent: float = Field(
+        default=0.0, ge=0.0, le=1.0
+    )  # in a corpus, 1: by recordings, 0: all voices alike
     class_exponent: float = Field(
         default=0.5, ge=0.0, le=1.0
     )  # 1: by examples, 0: all classes alike
@@ -118,8 +123,11 @@ class BatchSampler:
         self._has_voices = bool((voices != ABSENT).any())
         if self._has_voices:
             self._voices = _Groups(voices, 1.0)
-            self._corpus_of_voice = corpora[self._voices.first_row]
-            self._corpora = _Groups(self._corpus_of_voice, config.corpus_exponent)
+            self._corpora = _Groups(
+                corpora[self._voices.first_row],
+                config.corpus_exponent,
+                self._voices.sizes.astype(np.float64) ** config.voice_exponent,
+            )
         elif not self._attributes:
             raise DataError("no utterance carries a label of any task: check the label columns")
         share = config.identity_share if self._attributes else 1.0
@@ -140,16 +148,23 @@ class BatchSampler:
 
 
 class _Groups:
-    """Rows by group, and how likely each group is drawn: by the power of its size."""
+    """Rows by group, and how likely each group is drawn: by the power of its size.
 
-    def __init__(self, group_of_row: Integers, exponent: float) -> None:
+    ``weight`` ``(rows,)`` says how likely each row of a group is; all alike without it.
+    """
+
+    def __init__(
+        self, group_of_row: Integers, exponent: float, weight: Floats64 | None = None
+    ) -> None:
         order = np.argsort(group_of_row, kind="stable")
         self._rows = order[np.searchsorted(group_of_row[order], 0) :]  # without the absent
-        _, self._start, self._size = np.unique(
+        _, self._start, self.sizes = np.unique(
             group_of_row[self._rows], return_index=True, return_counts=True
         )
-        chance = self._size.astype(np.float64) ** exponent
+        chance = self.sizes.astype(np.float64) ** exponent
         self._up_to = np.cumsum(chance / chance.sum())
+        weights = np.ones(len(self._rows)) if weight is None else weight[self._rows]
+        self._weight_up_to = np.concatenate([[0.0], np.cumsum(weights)])
 
     @property
     def first_row(self) -> Integers:
@@ -164,7 +179,10 @@ class _Groups:
 
     def row(self, group: int, rng: np.random.Generator) -> int:
         """A row of a group."""
-        return int(self._rows[self._start[group] + rng.integers(self._size[group])])
+        first, last = self._start[group], self._start[group] + self.sizes[group]
+        low, high = self._weight_up_to[[first, last]]
+        place = np.searchsorted(self._weight_up_to, rng.uniform(low, high), side="right") - 1
+        return int(self._rows[min(max(place, first), last - 1)])
 
 
 class Batches(Dataset[Batch]):
@@ -245,6 +263,8 @@ class Batches(Dataset[Batch]):
             spare = max(int(self._prepared.lengths[row]) - wanted, 0)
             start = rng.integers(spare + 1) if starts is None else min(starts[place], spare)
             crop = self._prepared.read(int(row), int(start), wanted)
+            if starts is None:
+                crop = _repeated(crop, wanted)
             cut.append(self._changed(crop, self._speeds[speed], rng)[..., :size])
         batch = self._stack(rows, cut, speeds, size)
         mels, frames = batch.keep.shape[1:]
@@ -259,7 +279,20 @@ class Batches(Dataset[Batch]):
             crop = soxr.resample(crop, SAMPLE_RATE * speed, SAMPLE_RATE)
         if len(crop) < SHORTEST_CROP:
             crop = np.pad(crop, (0, SHORTEST_CROP - len(crop)))
+        if rng.random() < self._augment_config.babble:
+            crop = self._with_babble(crop, rng)
         return crop if self._augment is None else self._augment(crop, int(rng.integers(2**32)))
+
+    def _with_babble(self, crop: Floats, rng: np.random.Generator) -> Floats:
+        """A crop with other voices of the training data talking behind it."""
+        config = self._augment_config
+        voices = int(rng.integers(BABBLE_VOICES[0], BABBLE_VOICES[1] + 1))
+        babble = np.zeros(len(crop), dtype=np.float32)
+        for row in rng.integers(len(self._prepared), size=voices):
+            spare = max(int(self._prepared.lengths[row]) - len(crop), 0)
+            other = self._prepared.read(int(row), int(rng.integers(spare + 1)), len(crop))
+            babble += _repeated(other, len(crop)) / max(float(np.std(other)), 1e-6)
+        return mixed(crop, babble, float(rng.uniform(*config.babble_snr_db)))
 
     def _stack(self, rows: Integers, cut: Sequence[Floats], speeds: Integers, size: int) -> Batch:
         inputs = stacked(cut, size)
@@ -281,3 +314,15 @@ class Batches(Dataset[Batch]):
         if len(task.speeds) > 1:
             targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds, strict=True)])
         return torch.from_numpy(targets)
+
+
+def _repeated(crop: Floats, size: int) -> Floats:
+    """A crop said again and again until it is ``size`` long: batch normalisation sees no padding.
+
+    An utterance of which nothing is left stays as it is.
+    """
+    length = crop.shape[-1]
+    if not 0 < length < size:
+        return crop
+    times = (1,) * (crop.ndim - 1) + (-(-size // length),)
+    return np.tile(crop, times)[..., :size]

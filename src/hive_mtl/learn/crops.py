@@ -67,18 +67,21 @@ def list_crops(prepared: Prepared, counts: tuple[int, int], items: int, seed: in
     name = f"crops-{who}-{counts[0]}-{counts[1]}-{items}-{seed}"
     learnt, monitor = (prepared.folder / f"{name}-{part}.parquet" for part in ("learnt", "monitor"))
     if not (learnt.is_file() and monitor.is_file()):
-        lists = _draw(prepared, counts, items, np.random.default_rng(seed))
+        lists = _draw(prepared, codes, counts, items, np.random.default_rng(seed))
         _write(lists.learnt, learnt)
         _write(lists.monitor, monitor)
     return CropLists(_read(learnt), _read(monitor))
 
 
 def _draw(
-    prepared: Prepared, counts: tuple[int, int], items: int, rng: np.random.Generator
+    prepared: Prepared,
+    codes: Integers,
+    counts: tuple[int, int],
+    items: int,
+    rng: np.random.Generator,
 ) -> CropLists:
-    codes, names = voices(prepared.table)
     order = np.lexsort((prepared.table["path"].to_numpy(zero_copy_only=False), codes))
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    bounds = np.searchsorted(codes[order], np.arange(codes.max(initial=-1) + 2))
     learnt, monitor = [], []
     for first, last in pairwise(bounds):
         own = order[first:last]

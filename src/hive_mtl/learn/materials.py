@@ -11,10 +11,11 @@ from rich.progress import Progress
 from hive_mtl.description import DataSummary
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter
+from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.config import Recipe
-from hive_mtl.learn.prepare import Prepared, in_pieces, prepare, prepare_noises
+from hive_mtl.learn.prepare import Prepared, default_cache, in_pieces, prepare, prepare_noises
 from hive_mtl.learn.registry import suggestion
+from hive_mtl.learn.rooms import prepare_rooms
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import (
     label_columns,
@@ -34,7 +35,7 @@ class Materials:
         training: the training utterances.
         validation: utterances of the voices that are held out; None where no voice is.
         tasks: fitted to the training utterances.
-        augment: the recipe's, with its noises in the cache.
+        augment: the recipe's, with its rooms and noises in the cache.
         summary: what each corpus contributed to training.
     """
 
@@ -74,7 +75,7 @@ def gather(
             "none, or every voice is of another split too or fell to validation: add voices"
         )
     tasks = [*fitted, *_fitted(recipe, learnt, {task.name for task in fitted}, say)]
-    augment = _with_prepared_noises(recipe, say)
+    augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
     held_out = validation_utterances(table)
@@ -121,21 +122,19 @@ def _voices(table: pa.Table) -> list[str]:
     return [f"unknown {row}" if code < 0 else names[code] for row, code in enumerate(codes)]
 
 
-def _with_prepared_noises(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:
-    """The augmentation with its noises in the cache; says so where it lacks a folder."""
-    augment = recipe.augment
-    for name, chance, folder in (
-        ("rooms", augment.reverberation, augment.rooms),
-        ("noises", augment.noise, augment.noises),
-    ):
-        if chance and folder is None:
-            say(f"augment.{name} names no folder: training goes without")
-    if augment.changes_waves:
-        WaveAugmenter(augment)  # a folder that it lacks should be told of before hours of work
-    if augment.noises is None:
-        return augment
-    noises = prepare_noises(augment.noises, recipe.data.cache)
-    return augment.model_copy(update={"noises": noises})
+def _with_surroundings(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:
+    """The augmentation with its rooms and noises in the cache; says so where it lacks a folder."""
+    augment, cache = recipe.augment, recipe.data.cache or default_cache()
+    if augment.noise and augment.noises is None:
+        say("augment.noises names no folder: training goes without")
+    if augment.reverberation and augment.rooms is None and not augment.simulated_rooms:
+        say("augment.rooms names no folder, and none are simulated: training goes without")
+    prepared = {}  # a folder that is missing should be told of before hours of work
+    if augment.noises is not None:
+        prepared["noises"] = prepare_noises(augment.noises, cache)
+    if augment.reverberation and (augment.rooms is not None or augment.simulated_rooms):
+        prepared["rooms"] = prepare_rooms(augment.rooms, augment.simulated_rooms, cache)
+    return augment.model_copy(update=prepared)
 
 
 def _prepared(

@@ -262,7 +262,8 @@ class _Run:
         if self.dataset.lists is None:
             return found
         crops = self.dataset.of_crops(self.dataset.lists.monitor)
-        return replace(found, monitor=watch(self.plain_model, crops, tasks))
+        learning = [task for task in tasks if not self._is_frozen(task)]  # crops have their targets
+        return replace(found, monitor=watch(self.plain_model, crops, learning))
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None

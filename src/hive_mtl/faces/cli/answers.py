@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -21,6 +22,13 @@ def print_json(answer: object) -> None:
 def tell(line: str) -> None:
     """One line about what goes on, on standard error."""
     print(line, file=sys.stderr)
+
+
+def complain_of(failures: Sequence[str]) -> int:
+    """A line each; the exit status of a command that did all else."""
+    for failure in failures:
+        complain(failure)
+    return 2 if failures else 0
 
 
 def complain(line: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hive_mtl.faces.cli.answers import Json, Overrides, complain, print_json
+from hive_mtl.faces.cli.answers import Json, Overrides, complain, complain_of, print_json
 
 if TYPE_CHECKING:
     from hive_mtl.learn.config import Recipe
@@ -138,9 +138,7 @@ def train(
         freeze=options.freeze,
     )
     print(f"{run.folder}: trained; hive-mtl evaluate {run.folder} --data DATA measures it")
-    for failure in run.failures:
-        complain(failure)
-    return 2 if run.failures else 0
+    return complain_of(run.failures)
 
 
 def evaluate(

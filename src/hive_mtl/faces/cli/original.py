@@ -1,6 +1,6 @@
 """The original's four steps, by its names. Each imports what it needs when it is called."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Overrides, complain, tell
+from hive_mtl.faces.cli.answers import Overrides, complain_of, tell
 
 if TYPE_CHECKING:
     from hive_mtl.learn.fetching import Progress as DownloadProgress
@@ -71,7 +71,7 @@ def build_mfcc(
     folder.tell(audio_dir=audio_dir and audio_dir.expanduser().resolve(), sample_rate=sample_rate)
     materials = original.build_mfcc(folder, recipe, tell)
     print(f"{folder.path}: features are kept; hive-mtl build_model_inputs is the next step")
-    return _complain_of(materials.failures)
+    return complain_of(materials.failures)
 
 
 def build_model_inputs(
@@ -123,7 +123,7 @@ def train_mtl(
         report.write(run.folder)
         print(report.markdown())
     print(f"{run.folder}: trained")
-    return _complain_of(run.failures)
+    return complain_of(run.failures)
 
 
 def _counts(text: str) -> list[int]:
@@ -137,12 +137,6 @@ def _counts(text: str) -> list[int]:
             "to learn from, and to monitor"
         )
     return [learnt, monitor]
-
-
-def _complain_of(failures: Sequence[str]) -> int:
-    for failure in failures:
-        complain(failure)
-    return 2 if failures else 0
 
 
 @contextmanager

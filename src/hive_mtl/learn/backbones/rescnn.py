@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
-from hive_mtl.learn.front_ends._base import frame_mask
+from hive_mtl.learn.front_ends._base import frame_mask, has_padding
 
 BLOCKS = 3  # residual blocks of a stage
 CEILING = 20.0  # of the clipped ReLU
@@ -115,14 +115,6 @@ class Block(nn.Module):
         """``(batch, channels, frames, mels)`` -> the same shape."""
         inner = clip(self.first(hidden), mask)
         return clip(hidden + clip(self.second(inner)), mask)
-
-
-def has_padding(frames: Tensor, most: int) -> bool:
-    """Whether anything stands beyond an utterance; crops of one length are not worth a mask.
-
-    An exported network is for any batch, so it always has its masks.
-    """
-    return torch.compiler.is_compiling() or bool((frames < most).any())
 
 
 def pad_as_tensorflow(hidden: Tensor, frames: Tensor | None) -> Tensor:

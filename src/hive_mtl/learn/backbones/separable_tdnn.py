@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
-from hive_mtl.learn.front_ends._base import frame_mask
+from hive_mtl.learn.front_ends._base import frame_mask, has_padding
 
 
 def _odd(number: int) -> int:
@@ -67,7 +67,9 @@ class Trunk(TrunkNetwork):
         """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""
         hidden = features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         hidden = functional.relu(self.stem(hidden))
-        mask = frame_mask((frames + 1) // 2, hidden.shape[-1])[:, None, None, :]
+        mask = None
+        if has_padding(frames, features.shape[-1]):
+            mask = frame_mask((frames + 1) // 2, hidden.shape[-1])[:, None, None, :]
         for block in self.blocks:
             hidden = block(hidden, mask)
         hidden = functional.relu(self.widen(hidden))
@@ -83,7 +85,7 @@ class Block(nn.Module):
         self.convolutions = nn.ModuleList(Separable(width, kernel) for _ in range(repeats))
         self.excite = SqueezeExcitation(width, width // squeeze)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, channels, 1, frames)`` -> the same shape."""
         inner = hidden
         for index, convolution in enumerate(self.convolutions):
@@ -101,9 +103,9 @@ class Separable(nn.Module):
         )
         self.over_channels = _Normed(nn.Conv2d(width, width, 1, bias=False))
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """The mask keeps what lies beyond the end of an utterance out of its last frames."""
-        mixed: Tensor = self.over_channels(self.over_time(hidden * mask.to(hidden.dtype)))
+        mixed: Tensor = self.over_channels(self.over_time(_masked(hidden, mask)))
         return mixed
 
 
@@ -114,9 +116,10 @@ class SqueezeExcitation(nn.Module):
         super().__init__()
         self.gates = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, channels, 1, frames)`` -> the same shape."""
-        mean = (hidden * mask.to(hidden.dtype)).sum(dim=(2, 3)) / mask.sum(dim=(2, 3))
+        frames = hidden.shape[-1] if mask is None else mask.sum(dim=(2, 3))
+        mean = _masked(hidden, mask).sum(dim=(2, 3)) / frames
         scaled: Tensor = hidden * self.gates(mean).sigmoid()[:, :, None, None].to(hidden.dtype)
         return scaled
 
@@ -134,13 +137,15 @@ class AttentiveStatistics(nn.Module):
         self.of_utterance = nn.Linear(2 * channels, hidden, bias=False)
         self.score = nn.Linear(hidden, channels)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, channels, 1, frames)`` -> ``(batch, 2 * channels)`` float32."""
         frames = hidden.squeeze(2).transpose(1, 2)  # (batch, frames, channels)
-        inside = mask[:, 0, 0, :, None]
+        inside = torch.ones_like(frames[:1, :, :1]) if mask is None else mask[:, 0, 0, :, None]
         context = weighted_statistics(frames, inside / inside.sum(dim=1, keepdim=True))
         scores = self.of_frame(frames) + self.of_utterance(context).unsqueeze(1)
-        scores = self.score(torch.tanh(scores)).float().masked_fill(inside == 0, -torch.inf)
+        scores = self.score(torch.tanh(scores)).float()
+        if mask is not None:
+            scores = scores.masked_fill(inside == 0, -torch.inf)
         return weighted_statistics(frames, scores.softmax(dim=1))
 
 
@@ -151,6 +156,11 @@ def weighted_statistics(frames: Tensor, weights: Tensor) -> Tensor:
         mean = (frames * weights).sum(dim=1)
         variance = (frames.square() * weights).sum(dim=1) - mean.square()
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+
+
+def _masked(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """``hidden``, zero where the mask is; no mask where nothing stands beyond an utterance."""
+    return hidden if mask is None else hidden * mask.to(hidden.dtype)
 
 
 class _Normed(nn.Sequential):

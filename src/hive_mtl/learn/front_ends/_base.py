@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hive_mtl.description import Trim
 
@@ -59,6 +60,30 @@ class FrontEnd(nn.Module):
 def frame_mask(frames: Tensor, most: int) -> Tensor:
     """``(batch,)`` counts -> ``(batch, most)`` float32: one inside an utterance, zero beyond it."""
     return (torch.arange(most, device=frames.device).unsqueeze(0) < frames.unsqueeze(1)).float()
+
+
+def has_padding(frames: Tensor, most: int) -> bool:
+    """Whether anything stands beyond an utterance; crops of one length are not worth a mask.
+
+    An exported network is for any batch, so it always has its masks.
+    """
+    return torch.compiler.is_compiling() or bool((frames < most).any())
+
+
+def power_spectrum(waves: Tensor, framing: Tensor, hop: int) -> Tensor:
+    """Power spectra by a strided convolution, the form that ONNX Runtime runs fast.
+
+    Args:
+        waves: ``(batch, samples)``.
+        framing: ``(2 * bins, 1, frame)``, real parts then imaginary ones, such as those of
+            :func:`fourier_basis`.
+        hop: samples from frame to frame.
+
+    Returns:
+        ``(batch, bins, frames)``.
+    """
+    real, imaginary = functional.conv1d(waves.unsqueeze(1), framing, stride=hop).chunk(2, dim=1)
+    return real.square() + imaginary.square()
 
 
 def fourier_basis(samples: int) -> Tensor:

@@ -11,10 +11,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hive_mtl.learn.front_ends import _base
-from hive_mtl.learn.front_ends._base import FFT_POINTS, fourier_basis, frame_mask
+from hive_mtl.learn.front_ends._base import FFT_POINTS, fourier_basis, frame_mask, power_spectrum
 
 PRE_EMPHASIS = 0.97
 LOW_HZ = 20.0
@@ -42,9 +41,8 @@ class FrontEnd(_base.FrontEnd):
 
     def analyse(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """The logarithms of the filters' energies."""
-        spectrum = functional.conv1d(waves.unsqueeze(1), self.framing, stride=self.hop_samples)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        energies = torch.matmul(self.filters, real.square() + imaginary.square())
+        power = power_spectrum(waves, self.framing, self.hop_samples)
+        energies = torch.matmul(self.filters, power)
         return energies.clamp(min=ENERGY_FLOOR).log()
 
     def normalise(self, features: Tensor, frames: Tensor) -> Tensor:
