@@ -11,6 +11,7 @@ from torch import Tensor
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import losses
 from hive_mtl.learn.losses._base import ABSENT
+from hive_mtl.learn.model import Outputs, TaskLosses
 from hive_mtl.learn.tasks import ClassTask, Task, TaskConfig, get_task, known_tasks
 
 # Cells that a table may hold for each known task: with what each says, or None for nothing.
@@ -202,6 +203,30 @@ class TestSpeaker:
         assert found == set(range(6))
         assert task.at_speed(np.int64(1), 0) == 1
         assert task.at_speed(np.int64(ABSENT), 2) == ABSENT
+
+    def test_every_other_voice_is_a_rival_unless_the_corpus_is_the_border(self) -> None:
+        targets = torch.tensor([0, 2, ABSENT])
+        assert self.fit(min_recordings=1).rivals(targets) is None
+        task = self.fit(min_recordings=1, within_corpus=True, speeds=(1.0, 0.9))
+        again = get_task("speaker")
+        again.restore(json.loads(json.dumps(task.state())))
+        for rivals in (task.rivals(targets), again.rivals(targets)):
+            assert rivals[:2].tolist() == [[True, True, False] * 2, [False, False, True] * 2]
+
+    def test_a_voice_of_another_corpus_costs_nothing(self) -> None:
+        outputs = torch.randn(2, 3)
+        moved = outputs + torch.tensor([0.0, 0.0, 5.0])
+        targets = {"speaker": torch.tensor([0, 1])}
+        costs = {}
+        for within in (False, True):
+            task = self.fit(min_recordings=1, within_corpus=within)
+            learnt = TaskLosses({"speaker": task.Config()}, [task])
+            costs[within] = [
+                float(learnt(Outputs(torch.zeros(2, 4), {"speaker": o}), targets)["speaker"])
+                for o in (outputs, moved)
+            ]
+        assert costs[True][0] == costs[True][1]
+        assert costs[False][0] != costs[False][1]
 
     def test_the_classifier_is_not_exported(self) -> None:
         assert self.fit().describe() is None

@@ -14,6 +14,8 @@ from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.losses._base import LossConfig, TaskLoss
 from hive_mtl.learn.tasks import Task, TaskConfig
 
+NO_RIVAL = -1e4  # the logit of a class that an utterance is not to be told from
+
 
 class Outputs(NamedTuple):
     """What the network says of a batch.
@@ -73,6 +75,7 @@ class TaskLosses(nn.Module):
 
     def __init__(self, configs: Mapping[str, TaskConfig], tasks: Sequence[Task]) -> None:
         super().__init__()
+        self.tasks = {task.name: task for task in tasks}
         self.weights = {task.name: configs[task.name].weight for task in tasks}
         self.losses = nn.ModuleDict(
             {
@@ -83,12 +86,18 @@ class TaskLosses(nn.Module):
 
     def forward(self, outputs: Outputs, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The unweighted loss of each task: scalars."""
-        return {
-            name: loss(
-                outputs.heads[name] if loss.reads == "outputs" else outputs.embedding, targets[name]
-            )
-            for name, loss in self.losses.items()
-        }
+        return {name: self._loss(name, outputs, targets[name]) for name in self.losses}
+
+    def _loss(self, name: str, outputs: Outputs, targets: Tensor) -> Tensor:
+        loss = self.losses[name]
+        if loss.reads == "embedding":
+            read = outputs.embedding
+        else:
+            read = outputs.heads[name]
+            if (rivals := self.tasks[name].rivals(targets)) is not None:
+                read = read.masked_fill(~rivals, NO_RIVAL)
+        found: Tensor = loss(read, targets)
+        return found
 
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""

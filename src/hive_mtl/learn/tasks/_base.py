@@ -78,6 +78,13 @@ class Task(ABC):
         states = [{**task.state(), "counts": None} for task in (self, other)]
         return states[0] == states[1]
 
+    def rivals(self, targets: Tensor) -> Tensor | None:
+        """Which classes an utterance is to be told from, its own among them.
+
+        ``(batch,)`` targets -> ``(batch, outputs)`` True for each such class; None: from all.
+        """
+        return None
+
     def at_speed(self, target: Any, speed: int) -> Any:
         """The target of an utterance when it is played at ``speeds[speed]``."""
         return target

@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
+import torch
 from pydantic import Field, PositiveInt
+from torch import Tensor
 
 from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
@@ -21,11 +24,15 @@ class SpeakerConfig(TaskConfig):
     by default it is left to the other tasks; where the recordings of a corpus are long and alike,
     ``min_recordings_of = { corpus = 1 }`` may take its voices all the same. A recording played
     faster or slower sounds like another person and counts as one (Yamamoto et al., 2019).
+
+    Corpora differ in channel, so telling a voice from those of another corpus teaches the channel.
+    ``within_corpus`` has each voice told from the others of its own corpus only.
     """
 
     min_recordings: int = Field(default=2, ge=1)
     min_recordings_of: dict[str, PositiveInt] = Field(default_factory=dict)  # by corpus
     speeds: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(default=(1.0,), min_length=1)
+    within_corpus: bool = False
 
     def needed(self, voice: str) -> int:
         """How many recordings make ``corpus/speaker`` a class."""
@@ -40,6 +47,7 @@ class TASK(ClassTask):
 
     def __init__(self) -> None:
         super().__init__("speaker")
+        self.within_corpus = False
 
     def labels_of(self, table: pa.Table) -> list[Label | None]:
         """``corpus/speaker`` of each row: names of voices are unique only inside a corpus."""
@@ -66,7 +74,16 @@ class TASK(ClassTask):
                 "min_recordings, or leave the task out"
             )
         self._counts = [counts[voice] for voice in self.classes]
-        self.speeds = config.speeds
+        self.speeds, self.within_corpus = config.speeds, config.within_corpus
+
+    def rivals(self, targets: Tensor) -> Tensor | None:
+        """The voices of the same corpus, at every speed; None where all voices are told apart."""
+        if not self.within_corpus:
+            return None
+        names = [voice.partition("/")[0] for voice in self.classes]
+        numbers = np.unique(names, return_inverse=True)[1]
+        corpora = torch.from_numpy(np.tile(numbers, len(self.speeds))).to(targets.device)
+        return corpora[targets].unsqueeze(1) == corpora.unsqueeze(0)
 
     def at_speed(self, target: Any, speed: int) -> Any:
         """The same voice at another speed is another class."""
@@ -87,10 +104,15 @@ class TASK(ClassTask):
         return None
 
     def state(self) -> dict[str, Any]:
-        """Voices, their counts and the speeds."""
-        return {**super().state(), "speeds": list(self.speeds)}
+        """Voices, their counts, the speeds and who is told from whom."""
+        return {
+            **super().state(),
+            "speeds": list(self.speeds),
+            "within_corpus": self.within_corpus,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         super().restore(state)
         self.speeds = tuple(state["speeds"])
+        self.within_corpus = state.get("within_corpus", False)  # a checkpoint may not know of it
