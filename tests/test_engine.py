@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
+from hive_mtl.description import ONNX_METADATA_KEY
+from hive_mtl.model_file import unseal, with_entry
 from hive_mtl.use.engine import Engine, form_batches
 from hive_mtl.use.network import Network
-from tiny_model import description, save_foreign_model, save_tiny_model
+from tiny_model import AGE, GENDER, description, save_foreign_model, save_tiny_model
 from voices import RATE, voice
 
 
@@ -151,13 +153,33 @@ def _broken(folder: Path, kind: str) -> Path:
         case "plain onnx":
             save_tiny_model(file, metadata=None)
         case "newer":
-            save_tiny_model(file, metadata=current.replace('"format":1', '"format":2'))
+            save_tiny_model(file, metadata=current.replace('"format":2', '"format":3'))
+        case "older":
+            save_tiny_model(file, metadata=current.replace('"format":2', '"format":1'))
+            file.write_bytes(unseal(file.read_bytes()))
         case "damaged":
             save_tiny_model(file, metadata=current[:40])
         case "other rate":
             save_tiny_model(file, metadata=description(sample_rate=44100).model_dump_json())
         case "foreign":
             save_foreign_model(file)
+        case "cut anywhere":
+            file.write_bytes(save_tiny_model(file).read_bytes()[:-1000])
+        case "cut before the checksum":
+            file.write_bytes(unseal(save_tiny_model(file).read_bytes()))
+        case "another weight":
+            content = bytearray(save_tiny_model(file).read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        case "something behind it":
+            whole = save_tiny_model(file).read_bytes()
+            file.write_bytes(with_entry(whole, ONNX_METADATA_KEY, current))
+        case "other classes":
+            head = GENDER.model_copy(update={"classes": ("female", "male", "neither")})
+            save_tiny_model(file, metadata=description(heads=(head,)).model_dump_json())
+        case "other thresholds":
+            head = AGE.model_copy(update={"thresholds": (20.0, 40.0)})
+            save_tiny_model(file, metadata=description(heads=(head,)).model_dump_json())
     return file
 
 
@@ -169,10 +191,17 @@ def _broken(folder: Path, kind: str) -> Path:
         ("text", "not a readable ONNX"),
         ("empty", "not a readable ONNX"),
         ("plain onnx", "not one of Hive-MTL"),
-        ("newer", "upgrade"),
+        ("newer", "format 3, this version reads format 2: upgrade"),
+        ("older", "format 1, this version reads format 2: export the model anew"),
         ("damaged", "damaged"),
         ("other rate", "44100 Hz"),
         ("foreign", "waves"),
+        ("cut anywhere", "not a whole one"),
+        ("cut before the checksum", "not whole"),
+        ("another weight", "damaged or changed"),
+        ("something behind it", "not whole, or not exported by this version"),
+        ("other classes", "'gender' gives 2 numbers and has other classes"),
+        ("other thresholds", "'age' gives 3 numbers and has other classes"),
     ],
 )
 def test_a_bad_model_is_refused_in_one_line(tmp_path: Path, kind: str, words: str) -> None:
@@ -208,8 +237,7 @@ def test_impossible_devices_and_threads_are_refused(model_file: Path) -> None:
 def test_a_model_file_that_changed_is_not_mixed_with_the_old(tmp_path: Path) -> None:
     path = save_tiny_model(tmp_path / "model.onnx")
     model = hive.load(path)
-    other = description(model_id="tiny-other").model_dump_json()
-    save_tiny_model(path, metadata=other, seed=1)
+    save_tiny_model(path, seed=1)
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=_model_error_in_child, args=(model, results))

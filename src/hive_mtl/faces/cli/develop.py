@@ -31,7 +31,12 @@ class RunOptions:
     ] = None
     resume: Annotated[bool, Parameter(help="Continue the run of --out where it stopped.")] = False
     start_from: Annotated[
-        Path | None, Parameter("--from", help="Begin with the weights of this run or checkpoint.")
+        str | None,
+        Parameter(
+            "--from",
+            help="Begin with the weights of this run or checkpoint, or with those that ship: "
+            "pretrained.",
+        ),
     ] = None
     freeze: Annotated[
         bool, Parameter(help="Leave the embedding as it is and train only the heads.")
@@ -184,7 +189,8 @@ def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
-        out: The .onnx file to write.
+        out: The .onnx file to write; its description, model.json, and weights to train on from,
+            model.safetensors, come to stand beside it.
     """
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
