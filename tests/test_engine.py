@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
-from hive_mtl.description import ONNX_METADATA_KEY
+from hive_mtl.description import ONNX_METADATA_KEY, HeadDescription
 from hive_mtl.model_file import unseal, with_entry
 from hive_mtl.use.engine import Engine, form_batches
 from hive_mtl.use.network import Network
@@ -152,10 +152,8 @@ def _broken(folder: Path, kind: str) -> Path:
             file.touch()
         case "plain onnx":
             save_tiny_model(file, metadata=None)
-        case "newer":
-            save_tiny_model(file, metadata=current.replace('"format":2', '"format":3'))
-        case "older":
-            save_tiny_model(file, metadata=current.replace('"format":2', '"format":1'))
+        case "format 1" | "format 3":
+            save_tiny_model(file, metadata=current.replace('"format":2', f'"format":{kind[-1]}'))
             file.write_bytes(unseal(file.read_bytes()))
         case "damaged":
             save_tiny_model(file, metadata=current[:40])
@@ -163,23 +161,6 @@ def _broken(folder: Path, kind: str) -> Path:
             save_tiny_model(file, metadata=description(sample_rate=44100).model_dump_json())
         case "foreign":
             save_foreign_model(file)
-        case "cut anywhere":
-            file.write_bytes(save_tiny_model(file).read_bytes()[:-1000])
-        case "cut before the checksum":
-            file.write_bytes(unseal(save_tiny_model(file).read_bytes()))
-        case "another weight":
-            content = bytearray(save_tiny_model(file).read_bytes())
-            content[len(content) // 2] ^= 1
-            file.write_bytes(content)
-        case "something behind it":
-            whole = save_tiny_model(file).read_bytes()
-            file.write_bytes(with_entry(whole, ONNX_METADATA_KEY, current))
-        case "other classes":
-            head = GENDER.model_copy(update={"classes": ("female", "male", "neither")})
-            save_tiny_model(file, metadata=description(heads=(head,)).model_dump_json())
-        case "other thresholds":
-            head = AGE.model_copy(update={"thresholds": (20.0, 40.0)})
-            save_tiny_model(file, metadata=description(heads=(head,)).model_dump_json())
     return file
 
 
@@ -191,17 +172,11 @@ def _broken(folder: Path, kind: str) -> Path:
         ("text", "not a readable ONNX"),
         ("empty", "not a readable ONNX"),
         ("plain onnx", "not one of Hive-MTL"),
-        ("newer", "format 3, this version reads format 2: upgrade"),
-        ("older", "format 1, this version reads format 2: export the model anew"),
+        ("format 3", "format 3, this version reads format 2: upgrade"),
+        ("format 1", "format 1, this version reads format 2: export the model anew"),
         ("damaged", "damaged"),
         ("other rate", "44100 Hz"),
         ("foreign", "waves"),
-        ("cut anywhere", "not a whole one"),
-        ("cut before the checksum", "not whole"),
-        ("another weight", "damaged or changed"),
-        ("something behind it", "not whole, or not exported by this version"),
-        ("other classes", "'gender' gives 2 numbers and has other classes"),
-        ("other thresholds", "'age' gives 3 numbers and has other classes"),
     ],
 )
 def test_a_bad_model_is_refused_in_one_line(tmp_path: Path, kind: str, words: str) -> None:
@@ -210,6 +185,55 @@ def test_a_bad_model_is_refused_in_one_line(tmp_path: Path, kind: str, words: st
         hive.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _changed(file: Path, kind: str) -> None:
+    whole = file.read_bytes()
+    other = bytearray(whole)
+    other[len(other) // 2] ^= 1
+    behind = with_entry(whole, ONNX_METADATA_KEY, description().model_dump_json())
+    contents = {
+        "cut anywhere": whole[:-1000],
+        "cut before the checksum": unseal(whole),
+        "another weight": bytes(other),
+        "something behind it": behind,
+    }
+    file.write_bytes(contents[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("cut anywhere", "not a whole one"),
+        ("cut before the checksum", "not whole"),
+        ("another weight", "damaged or changed"),
+        ("something behind it", "not whole, or not exported by this version"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_exported_is_refused_in_one_line(
+    tmp_path: Path, kind: str, words: str
+) -> None:
+    path = save_tiny_model(tmp_path / "model.onnx")
+    _changed(path, kind)
+    with pytest.raises(hive.ModelError, match=words) as caught:
+        hive.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GENDER.model_copy(update={"classes": ("female", "male", "neither")}),
+        AGE.model_copy(update={"thresholds": (20.0, 40.0)}),
+    ],
+    ids=["classes", "thresholds"],
+)
+def test_a_head_of_other_classes_is_refused(tmp_path: Path, head: HeadDescription) -> None:
+    described = description(heads=(head,)).model_dump_json()
+    path = save_tiny_model(tmp_path / "model.onnx", metadata=described)
+    with pytest.raises(hive.ModelError, match=f"'{head.task}' was made for other classes"):
+        hive.load(path)
 
 
 def test_a_model_in_a_run_folder_is_found(model_file: Path) -> None:

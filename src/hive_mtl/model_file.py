@@ -36,7 +36,7 @@ def is_intact(file: bytes) -> bool:
 
 
 def _with_length(text: bytes) -> bytes:
-    """``text`` behind its length: groups of seven bits, the lowest first, all but the last marked."""
+    """``text`` behind its length: seven bits a byte, the lowest first, all but the last marked."""
     length, groups = len(text), bytearray()
     while length > 0x7F:
         groups.append(length & 0x7F | 0x80)

@@ -48,9 +48,7 @@ def save_slim(path: Path, checkpoint: Checkpoint) -> None:
         }
     )
     tasks = {name: state for name, state in header.tasks.items() if name != "speaker"}
-    slim = header.model_copy(
-        update={"recipe": anywhere.model_dump(mode="json"), "tasks": tasks}
-    )
+    slim = header.model_copy(update={"recipe": anywhere.model_dump(mode="json"), "tasks": tasks})
     weights = {
         name: torch.from_numpy(halved(weight.detach().cpu().numpy()))
         for name, weight in without_speakers(checkpoint.weights).items()

@@ -70,7 +70,7 @@ def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
 
 
 def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
-    """Trunk weights, and those of the heads for all that the parent knows: other classes are new."""
+    """Trunk weights, and those of the heads for every class that the parent knows as well."""
     weights = {n: w for n, w in parent.weights.items() if not n.startswith("heads.")}
     before = {task.name: task.meanings for task in parent.tasks()}
     for task in tasks:

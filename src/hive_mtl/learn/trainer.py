@@ -45,8 +45,8 @@ class TrainedRun:
     """What :func:`train` leaves behind.
 
     Attributes:
-        folder: checkpoints, ``model.onnx``, ``model.json``, ``model.safetensors``, ``log.jsonl`` and
-            TensorBoard's files.
+        folder: checkpoints, the exported model's three files, ``log.jsonl`` and TensorBoard's
+            files.
         failures: 'path: problem' of each recording that could not be used.
     """
 

@@ -104,8 +104,8 @@ class Network:
         for head in self.description.heads:
             if widths[head.task] != (named := len(head.classes or head.thresholds)):
                 raise ModelError(
-                    f"{self.path}: its head '{head.task}' gives {widths[head.task]} numbers and has "
-                    f"other classes than they are for ({named}): export the model anew"
+                    f"{self.path}: its head '{head.task}' was made for other classes than those it "
+                    f"names ({widths[head.task]}, not {named}): export the model anew"
                 )
         rate = self.description.sample_rate
         if rate > SAMPLE_RATE:

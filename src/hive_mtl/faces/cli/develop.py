@@ -147,7 +147,7 @@ def train(
 
 
 def evaluate(
-    model: Path,
+    model: str,
     /,
     *,
     data: Data,
@@ -158,7 +158,7 @@ def evaluate(
     """Measure a model on labelled recordings.
 
     Args:
-        model: An ONNX file or the folder of a run.
+        model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
     """
     import hive_mtl
@@ -197,6 +197,38 @@ def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"
 
     description = export_onnx(load(checkpoint), out)
     print(f"{out}: {description.model_id}")
+    return 0
+
+
+def average(*checkpoints: Path, out: Annotated[Path, Parameter(("--out", "-o"))]) -> int:
+    """Make one checkpoint of several runs: the mean of their weights.
+
+    It has no calibration.
+
+    Args:
+        checkpoints: Checkpoints, or folders of runs, of one network: same trunk, tasks and classes.
+        out: The .safetensors file to write.
+    """
+    from hive_mtl.learn.average import average
+
+    average(checkpoints, out)
+    print(f"{out}: the mean of {len(checkpoints)} checkpoints; hive-mtl export makes a model of it")
+    return 0
+
+
+def publish(folder: Path, name: str, /, *, private: bool = False) -> int:
+    """Upload a model and its card to the Hugging Face Hub.
+
+    The token is that of HF_TOKEN or of 'hf auth login'.
+
+    Args:
+        folder: Holds model.onnx, model.json, model.safetensors and MODEL_CARD.md.
+        name: ORG/NAME on the Hub; it is made if it is not there.
+        private: For nobody else to read.
+    """
+    from hive_mtl.use.hub import publish
+
+    print(f"{name}: published as {publish(folder, name, private=private)}")
     return 0
 
 
