@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
+from hive_mtl.description import ONNX_METADATA_KEY, HeadDescription
+from hive_mtl.model_file import unseal, with_entry
 from hive_mtl.use.engine import Engine, form_batches
 from hive_mtl.use.network import Network
-from tiny_model import description, save_foreign_model, save_tiny_model
+from tiny_model import AGE, GENDER, description, save_foreign_model, save_tiny_model
 from voices import RATE, voice
 
 
@@ -150,8 +152,9 @@ def _broken(folder: Path, kind: str) -> Path:
             file.touch()
         case "plain onnx":
             save_tiny_model(file, metadata=None)
-        case "newer":
-            save_tiny_model(file, metadata=current.replace('"format":1', '"format":2'))
+        case "format 1" | "format 3":
+            save_tiny_model(file, metadata=current.replace('"format":2', f'"format":{kind[-1]}'))
+            file.write_bytes(unseal(file.read_bytes()))
         case "damaged":
             save_tiny_model(file, metadata=current[:40])
         case "other rate":
@@ -169,7 +172,8 @@ def _broken(folder: Path, kind: str) -> Path:
         ("text", "not a readable ONNX"),
         ("empty", "not a readable ONNX"),
         ("plain onnx", "not one of Hive-MTL"),
-        ("newer", "upgrade"),
+        ("format 3", "format 3, this version reads format 2: upgrade"),
+        ("format 1", "format 1, this version reads format 2: export the model anew"),
         ("damaged", "damaged"),
         ("other rate", "44100 Hz"),
         ("foreign", "waves"),
@@ -181,6 +185,55 @@ def test_a_bad_model_is_refused_in_one_line(tmp_path: Path, kind: str, words: st
         hive.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _changed(file: Path, kind: str) -> None:
+    whole = file.read_bytes()
+    other = bytearray(whole)
+    other[len(other) // 2] ^= 1
+    behind = with_entry(whole, ONNX_METADATA_KEY, description().model_dump_json())
+    contents = {
+        "cut anywhere": whole[:-1000],
+        "cut before the checksum": unseal(whole),
+        "another weight": bytes(other),
+        "something behind it": behind,
+    }
+    file.write_bytes(contents[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("cut anywhere", "not a whole one"),
+        ("cut before the checksum", "not whole"),
+        ("another weight", "damaged or changed"),
+        ("something behind it", "not whole, or not exported by this version"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_exported_is_refused_in_one_line(
+    tmp_path: Path, kind: str, words: str
+) -> None:
+    path = save_tiny_model(tmp_path / "model.onnx")
+    _changed(path, kind)
+    with pytest.raises(hive.ModelError, match=words) as caught:
+        hive.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GENDER.model_copy(update={"classes": ("female", "male", "neither")}),
+        AGE.model_copy(update={"thresholds": (20.0, 40.0)}),
+    ],
+    ids=["classes", "thresholds"],
+)
+def test_a_head_of_other_classes_is_refused(tmp_path: Path, head: HeadDescription) -> None:
+    described = description(heads=(head,)).model_dump_json()
+    path = save_tiny_model(tmp_path / "model.onnx", metadata=described)
+    with pytest.raises(hive.ModelError, match=f"'{head.task}' was made for other classes"):
+        hive.load(path)
 
 
 def test_a_model_in_a_run_folder_is_found(model_file: Path) -> None:
@@ -208,8 +261,7 @@ def test_impossible_devices_and_threads_are_refused(model_file: Path) -> None:
 def test_a_model_file_that_changed_is_not_mixed_with_the_old(tmp_path: Path) -> None:
     path = save_tiny_model(tmp_path / "model.onnx")
     model = hive.load(path)
-    other = description(model_id="tiny-other").model_dump_json()
-    save_tiny_model(path, metadata=other, seed=1)
+    save_tiny_model(path, seed=1)
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=_model_error_in_child, args=(model, results))

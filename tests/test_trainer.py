@@ -72,6 +72,7 @@ class TestRun:
             "best.safetensors",
             "model.onnx",
             "model.json",
+            "model.safetensors",
             "log.jsonl",
             "tensorboard",
         }

@@ -16,6 +16,7 @@ from hive_mtl.description import (
     HeadDescription,
     ModelDescription,
 )
+from hive_mtl.model_file import seal
 
 DIM = 16
 CALIBRATION = Calibration(
@@ -115,7 +116,7 @@ def save_tiny_model(
         entry = metadata or description().model_dump_json()
         model.metadata_props.add(key=ONNX_METADATA_KEY, value=entry)
     onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    path.write_bytes(seal(model.SerializeToString()))
     return path
 
 
@@ -129,7 +130,7 @@ def save_foreign_model(path: Path) -> Path:
     opset = onnx.helper.make_opsetid("", 17)
     model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[opset])
     model.metadata_props.add(key=ONNX_METADATA_KEY, value=description().model_dump_json())
-    onnx.save(model, str(path))
+    path.write_bytes(seal(model.SerializeToString()))
     return path
 
 

@@ -69,7 +69,7 @@ class DataSummary(_Frozen):
 class ModelDescription(_Frozen):
     """Everything needed to run a model and to say where it came from."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     model_id: str  # name + digest of the weights: written into every file of embeddings
     provisional: bool = False

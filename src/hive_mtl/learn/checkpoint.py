@@ -88,11 +88,20 @@ class Checkpoint:
 
 def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, Tensor]) -> None:
     """Writes a checkpoint; ``optimiser`` is empty for one that will not be resumed."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
+    save_weights(path, header, model.state_dict(), optimiser)
+
+
+def save_weights(
+    path: Path,
+    header: Header,
+    weights: Mapping[str, Tensor],
+    optimiser: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes a checkpoint of a network that is not at hand; float16 is read back as float32."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     tensors |= {
-        OPTIMISER_PREFIX + name: tensor.cpu().contiguous() for name, tensor in optimiser.items()
+        OPTIMISER_PREFIX + name: tensor.cpu().contiguous()
+        for name, tensor in (optimiser or {}).items()
     }
     with atomic_write(path) as temporary:
         try:
@@ -102,12 +111,12 @@ def save(path: Path, header: Header, model: UnifiedModel, optimiser: dict[str, T
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint: a safetensors file, or a run folder (its best checkpoint).
+    """Reads a checkpoint: a safetensors file, the best one of a run, or that beside a model.onnx.
 
     Raises:
         ModelError: there is none, it is damaged, or it is not of Hive-MTL.
     """
-    path = path / "best.safetensors" if path.is_dir() else path
+    path = _in_folder(path) if path.is_dir() else path
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -131,8 +140,17 @@ def load(path: Path) -> Checkpoint:
         for name, tensor in tensors.items()
         if name.startswith(OPTIMISER_PREFIX)
     }
-    weights = {name: t for name, t in tensors.items() if not name.startswith(OPTIMISER_PREFIX)}
+    weights = {
+        name: tensor.float() if tensor.dtype == torch.float16 else tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(OPTIMISER_PREFIX)
+    }
     return Checkpoint(header, weights, optimiser)
+
+
+def _in_folder(folder: Path) -> Path:
+    best, shipped = folder / "best.safetensors", folder / "model.safetensors"
+    return shipped if shipped.is_file() and not best.is_file() else best
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

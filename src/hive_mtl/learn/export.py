@@ -1,4 +1,7 @@
-"""Checkpoint -> ONNX: front end inside, any length, any batch, embedding and heads as outputs."""
+"""Checkpoint -> what ships of a model: ONNX to use, weights to learn on from, both small.
+
+The ONNX has the front end inside, takes any length and any batch, and gives embedding and heads.
+"""
 
 import datetime
 import logging
@@ -6,8 +9,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from hive_mtl.atomic import atomic_write
@@ -20,7 +25,9 @@ from hive_mtl.description import (
 from hive_mtl.learn.checkpoint import Checkpoint, weights_digest
 from hive_mtl.learn.front_ends import front_end_type
 from hive_mtl.learn.model import UnifiedModel
+from hive_mtl.learn.slim import SLIM, halved, save_slim, without_speakers
 from hive_mtl.learn.tasks import Task
+from hive_mtl.model_file import seal
 
 OPSET = 18
 
@@ -43,9 +50,7 @@ class Exported(nn.Module):
 def describe(checkpoint: Checkpoint) -> ModelDescription:
     """What the model of a checkpoint says about itself."""
     recipe, tasks = checkpoint.recipe, checkpoint.tasks()
-    kept = {
-        name: w for name, w in checkpoint.weights.items() if not name.startswith("heads.speaker.")
-    }
+    kept = without_speakers(checkpoint.weights)
     heads = [task.describe() for task in tasks]
     return ModelDescription(
         name=recipe.name,
@@ -67,20 +72,22 @@ def describe(checkpoint: Checkpoint) -> ModelDescription:
 
 
 def export_onnx(checkpoint: Checkpoint, path: Path) -> ModelDescription:
-    """Writes ``path`` (.onnx) and, beside it, the description as ``model.json``.
+    """Writes ``path`` (.onnx) and, beside it, ``model.json`` and ``model.safetensors``.
 
-    The speaker classifier stays behind: it is large and knows the training voices only.
+    These are the description, and a checkpoint for others to start from. The speaker classifier
+    stays behind.
     """
     model = checkpoint.model()
     if "speaker" in model.heads:
         del model.heads["speaker"]
     description = describe(checkpoint)
-    proto = _to_onnx(Exported(model, checkpoint.tasks()).eval(), description)
+    proto = _halved(_to_onnx(Exported(model, checkpoint.tasks()).eval(), description))
     onnx.helper.set_model_props(proto, {ONNX_METADATA_KEY: description.model_dump_json()})
     with atomic_write(path) as temporary:
-        onnx.save(proto, temporary)
+        temporary.write_bytes(seal(proto.SerializeToString()))
     with atomic_write(path.with_name("model.json")) as temporary:
         temporary.write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
+    save_slim(path.with_name(SLIM), checkpoint)
     return description
 
 
@@ -113,4 +120,24 @@ def _without_traces(proto: onnx.ModelProto) -> onnx.ModelProto:
         for part in (*graph.node, *graph.value_info):
             part.ClearField("metadata_props")
             part.ClearField("doc_string")
+    return proto
+
+
+def _halved(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with its large weights in 16 bits, each behind a cast; it still computes in 32.
+
+    ONNX Runtime folds the casts as it loads. The front end stays as it is: rounded, its filters
+    would let loud bands leak into quiet ones (cosine to the exact embedding 0.9996 at worst, where
+    rounding all the rest costs 6e-7).
+    """
+    casts = []
+    for tensor in proto.graph.initializer:
+        name, exact = tensor.name, onnx.numpy_helper.to_array(tensor)
+        half = exact if name.startswith("model.front_end.") else halved(exact)
+        if half.dtype == np.float16:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*casts, *nodes])
     return proto

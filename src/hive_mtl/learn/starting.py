@@ -1,17 +1,22 @@
 """How a run begins: anew, from its own last checkpoint, or from another model."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hive_mtl.errors import ConfigError, DataError
+from torch import Tensor, nn
+
+from hive_mtl.errors import ConfigError, DataError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.model import UnifiedModel
+from hive_mtl.learn.slim import SLIM
 from hive_mtl.learn.tasks import Task
 
 LAST = "last.safetensors"  # of a run folder: what it goes on from
+PRETRAINED = "pretrained"  # in place of a checkpoint: the one that ships with the package
 
 
 def checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
@@ -26,11 +31,27 @@ def checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
     return checkpoints.load(path)
 
 
-def checkpoint_to_start_from(path: Path | None, freeze: bool) -> Checkpoint | None:
-    """The model whose weights to start from, if one is named."""
+def checkpoint_to_start_from(path: str | Path | None, freeze: bool) -> Checkpoint | None:
+    """The model whose weights to start from, if one is named.
+
+    The word 'pretrained' names the one that ships; a folder of that name is './pretrained', or a
+    :class:`Path`.
+    """
     if path is None and freeze:
         raise ConfigError("--freeze keeps the weights of another model: name it with --from")
-    return None if path is None else checkpoints.load(path)
+    if path is None:
+        return None
+    return checkpoints.load(_shipped() if path == PRETRAINED else Path(path))
+
+
+def _shipped() -> Path:
+    path = Path(str(files("hive_mtl") / "use" / "pretrained" / SLIM))
+    if not path.is_file():
+        raise ModelError(
+            "--from pretrained: this installation ships no weights to start from: give a run "
+            "folder or a .safetensors (a folder called 'pretrained' is ./pretrained)"
+        )
+    return path
 
 
 def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
@@ -43,22 +64,44 @@ def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
                 f"--freeze: the model has all of the tasks {', '.join(recipe.tasks)}: "
                 "name a new label column with --tasks"
             )
-        settings["tasks"] = {**recipe.tasks, **parent.recipe.tasks}
+        kept = {n: task for n, task in parent.recipe.tasks.items() if n in parent.header.tasks}
+        settings["tasks"] = {**recipe.tasks, **kept}
     return recipe.model_copy(update=settings)
 
 
 def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
-    """Trunk weights, and those of each head whose outputs are and mean the same as before."""
-    before = {task.name: task for task in parent.tasks()}
-    same = {t.name for t in tasks if t.name in before and t.answers_as(before[t.name])}
-    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
-    weights = {
-        name: weight
-        for name, weight in parent.weights.items()
-        if not name.startswith("heads.")
-        or (name.split(".")[1] in same and weight.shape == shapes.get(name))
-    }
+    """Trunk weights, and those of the heads for every class that the parent knows as well."""
+    weights = {n: w for n, w in parent.weights.items() if not n.startswith("heads.")}
+    before = {task.name: task.meanings for task in parent.tasks()}
+    for task in tasks:
+        head, prefix = model.heads[task.name], f"heads.{task.name}."
+        of_outputs = f"{len(head) - 1}." if isinstance(head, nn.Sequential) else ""
+        for name, new in head.state_dict().items():
+            old = parent.weights.get(prefix + name)
+            if old is None or task.name not in before:
+                continue
+            if name.startswith(of_outputs):
+                weights[prefix + name] = _carried(old, before[task.name], new, task.meanings)
+            elif old.shape == new.shape:
+                weights[prefix + name] = old
     model.load_state_dict(weights, strict=False)
+
+
+def _carried(
+    old: Tensor, known: Sequence[Hashable], new: Tensor, wanted: Sequence[Hashable]
+) -> Tensor:
+    """``new`` with the rows of ``old`` for the outputs that both have.
+
+    ``old`` and ``new`` are ``(outputs * rows, ...)``: a class may have several centres. Where their
+    forms differ in anything but the number of outputs, it is ``new``.
+    """
+    if old.shape[1:] != new.shape[1:] or len(old) * len(wanted) != len(new) * len(known):
+        return new
+    place = {meaning: row for row, meaning in enumerate(known)}
+    shared = [row for row, meaning in enumerate(wanted) if meaning in place]
+    carried = new.clone().unflatten(0, (len(wanted), -1))
+    carried[shared] = old.unflatten(0, (len(known), -1))[[place[wanted[row]] for row in shared]]
+    return carried.flatten(0, 1)
 
 
 def _what_decides(recipe: Recipe) -> dict[str, Any]:

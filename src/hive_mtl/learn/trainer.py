@@ -45,7 +45,8 @@ class TrainedRun:
     """What :func:`train` leaves behind.
 
     Attributes:
-        folder: checkpoints, ``model.onnx``, ``model.json``, ``log.jsonl`` and TensorBoard's files.
+        folder: checkpoints, the exported model's three files, ``log.jsonl`` and TensorBoard's
+            files.
         failures: 'path: problem' of each recording that could not be used.
     """
 
@@ -59,7 +60,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    start_from: Path | None = None,
+    start_from: str | Path | None = None,
     freeze: bool = False,
 ) -> TrainedRun:
     """Runs a recipe to its end and exports the best model as ONNX.
@@ -69,7 +70,8 @@ def train(
         data: corpora (see :func:`hive_mtl.learn.corpora.read`); their union is learnt from.
         out: the folder of the run.
         resume: go on from the last checkpoint of ``out``; begins anew where there is none.
-        start_from: a checkpoint whose weights to start from; its trunk replaces the recipe's.
+        start_from: a checkpoint whose weights to start from, or the word "pretrained" for the one
+            that ships; its trunk replaces the recipe's.
         freeze: keep trunk and heads of ``start_from`` as they are; only new heads learn.
 
     Raises:

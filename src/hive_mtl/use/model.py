@@ -10,6 +10,7 @@ from typing import overload
 from hive_mtl.audio import Source
 from hive_mtl.description import ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
+from hive_mtl.use import hub
 from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
@@ -29,15 +30,17 @@ def load(
     """Loads a model.
 
     Args:
-        path: an ``.onnx`` file, or a run folder that holds ``model.onnx``; None is the model that
-            ships with the package.
+        path: an ``.onnx`` file, or a run folder that holds ``model.onnx``; text of the form
+            "org/name" that is no path here is a model on the Hugging Face Hub; None is the model
+            that ships with the package.
         threads: batches that the network works on at the same time, each on one core; None is one
             for every core of this machine.
         device: "cpu", or "cuda" where the package onnxruntime-gpu is installed.
 
     Raises:
         ConfigError: ``threads`` or ``device`` is not possible here.
-        ModelError: there is no model, or it is broken, foreign or of a newer format.
+        MissingExtraError: a model on the Hub, and ``huggingface_hub`` is not installed.
+        ModelError: there is no model, or it is broken, changed, foreign or of another format.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
@@ -157,6 +160,8 @@ class Model:
 
 
 def _model_file(path: str | os.PathLike[str] | None) -> Path:
+    if isinstance(path, str) and hub.is_name(path):
+        return hub.fetch(path)
     if path is not None:
         given = Path(path).absolute()  # children and copies load it again, maybe from elsewhere
         return given / "model.onnx" if given.is_dir() else given

@@ -18,6 +18,7 @@ from hive_mtl.description import (
     ModelDescription,
 )
 from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.model_file import SEAL_BYTES, is_intact, unseal
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ONNX_ERRORS = (
@@ -46,18 +47,23 @@ class Network:
 
     Raises:
         ConfigError: the device is not known, or not served by the installed ONNX Runtime.
-        ModelError: the file is missing, broken, newer than this package or not a Hive-MTL model.
+        ModelError: the file is missing, broken, changed, of another format or not a Hive-MTL model.
     """
 
     def __init__(self, path: Path, device: str) -> None:
         self.path = path
         self.device = device
         _check_device(device)
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model: give a .onnx file or a run folder")
-        session = _open_session(path, device)
+        file = _read(path)
+        session = _open_session(file, path, device)
         self._sessions = {os.getpid(): session}
         self.description = _read_description(session, path)
+        if unseal(file) is None:
+            raise ModelError(
+                f"{path}: not whole, or not exported by this version of hive-mtl: copy it again, "
+                "or export the model anew"
+            )
+        self._seal = file[-SEAL_BYTES:]
         self._outputs = [ONNX_EMBEDDING, *(head.task for head in self.description.heads)]
         self._check_contract(session)
 
@@ -88,13 +94,19 @@ class Network:
 
     def _check_contract(self, session: onnxruntime.InferenceSession) -> None:
         inputs = {node.name for node in session.get_inputs()}
-        outputs = {node.name for node in session.get_outputs()}
-        wrong = (inputs ^ set(ONNX_INPUTS)) | (set(self._outputs) - outputs)
+        widths = {node.name: node.shape[-1] for node in session.get_outputs()}
+        wrong = (inputs ^ set(ONNX_INPUTS)) | (set(self._outputs) - set(widths))
         if wrong:
             raise ModelError(
                 f"{self.path}: its inputs or outputs are not as it describes them "
                 f"({', '.join(sorted(wrong))}): export the model anew"
             )
+        for head in self.description.heads:
+            if widths[head.task] != (named := len(head.classes or head.thresholds)):
+                raise ModelError(
+                    f"{self.path}: its head '{head.task}' was made for other classes than those it "
+                    f"names ({widths[head.task]}, not {named}): export the model anew"
+                )
         rate = self.description.sample_rate
         if rate > SAMPLE_RATE:
             raise ModelError(
@@ -105,9 +117,10 @@ class Network:
     def _session(self) -> onnxruntime.InferenceSession:
         process = os.getpid()
         if process not in self._sessions:  # after a fork
-            session = _open_session(self.path, self.device)
-            if _read_description(session, self.path) != self.description:
+            file = _read(self.path)
+            if file[-SEAL_BYTES:] != self._seal:
                 raise ModelError(f"{self.path}: changed since it was loaded: load it again")
+            session = _open_session(file, self.path, self.device)
             # Two threads may both come here at first; one session is then dropped. A lock instead
             # could be inherited locked.
             self._sessions.setdefault(process, session)
@@ -124,7 +137,23 @@ def _check_device(device: str) -> None:
         )
 
 
-def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+def _read(path: Path) -> bytes:
+    """The bytes of a model file; what does not begin to be one is left to ONNX Runtime to tell."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model: give a .onnx file or a run folder")
+    try:
+        file = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}): check the file") from error
+    if unseal(file) is not None and not is_intact(file):
+        raise ModelError(
+            f"{path}: damaged or changed since it was exported (its checksum is another): "
+            "copy it again, or export the model anew"
+        )
+    return file
+
+
+def _open_session(file: bytes, path: Path, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -132,10 +161,10 @@ def _open_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     options.enable_mem_pattern = False  # it keeps a plan for every length that it ever met
     options.log_severity_level = 3  # errors only; they are raised as well
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[device]])
+        session = onnxruntime.InferenceSession(file, options, providers=[_PROVIDERS[device]])
     except _ONNX_ERRORS as error:
         raise ModelError(
-            f"{path}: not a readable ONNX file ({_first_line(error)}): "
+            f"{path}: not a readable ONNX file, or not a whole one ({_first_line(error)}): "
             "give the model.onnx that training or export wrote"
         ) from error
     if _PROVIDERS[device] not in session.get_providers():
@@ -154,15 +183,20 @@ def _read_description(session: onnxruntime.InferenceSession, path: Path) -> Mode
         fields = json.loads(text)
         supported = ModelDescription.model_fields["format"].default
         if isinstance(fields, dict) and fields.get("format", supported) != supported:
-            raise ModelError(
-                f"{path}: written in format {fields['format']}, this version reads format "
-                f"{supported}: upgrade with pip install -U hive-mtl"
-            )
+            raise _other_format(path, fields["format"], supported)
         return ModelDescription.model_validate(fields)
     except (ValueError, ValidationError) as error:
         raise ModelError(
             f"{path}: its description is damaged ({_first_line(error)}): export the model anew"
         ) from error
+
+
+def _other_format(path: Path, written: object, supported: int) -> ModelError:
+    older = isinstance(written, int) and written < supported
+    remedy = "export the model anew" if older else "upgrade with pip install -U hive-mtl"
+    return ModelError(
+        f"{path}: written in format {written}, this version reads format {supported}: {remedy}"
+    )
 
 
 def _first_line(error: Exception) -> str:

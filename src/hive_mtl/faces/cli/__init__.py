@@ -35,6 +35,8 @@ _DEVELOPING = {
     "train": "Train a unified embedding, or continue one.",
     "evaluate": "Measure a model on labelled recordings.",
     "export": "Make an ONNX model of a checkpoint.",
+    "average": "Make one checkpoint of several runs: the mean of their weights.",
+    "publish": "Upload a model and its card to the Hugging Face Hub.",
     "import-keras": "Take over a checkpoint of the original or of Deep Speaker.",
 }
 _ORIGINAL = {
@@ -47,6 +49,7 @@ COMMANDS = (*_USING, *_DEVELOPING, *_ORIGINAL)
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
     "espeakng_loader": "demo",
+    "huggingface_hub": "hub",
     "jinja2": "demo",
     "lhotse": "lhotse",
     "lightning_fabric": "train",

@@ -31,7 +31,12 @@ class RunOptions:
     ] = None
     resume: Annotated[bool, Parameter(help="Continue the run of --out where it stopped.")] = False
     start_from: Annotated[
-        Path | None, Parameter("--from", help="Begin with the weights of this run or checkpoint.")
+        str | None,
+        Parameter(
+            "--from",
+            help="Begin with the weights of this run or checkpoint, or with those that ship: "
+            "pretrained.",
+        ),
     ] = None
     freeze: Annotated[
         bool, Parameter(help="Leave the embedding as it is and train only the heads.")
@@ -142,7 +147,7 @@ def train(
 
 
 def evaluate(
-    model: Path,
+    model: str,
     /,
     *,
     data: Data,
@@ -153,7 +158,7 @@ def evaluate(
     """Measure a model on labelled recordings.
 
     Args:
-        model: An ONNX file or the folder of a run.
+        model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
     """
     import hive_mtl
@@ -184,13 +189,46 @@ def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
-        out: The .onnx file to write.
+        out: The .onnx file to write; its description, model.json, and weights to train on from,
+            model.safetensors, come to stand beside it.
     """
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
 
     description = export_onnx(load(checkpoint), out)
     print(f"{out}: {description.model_id}")
+    return 0
+
+
+def average(*checkpoints: Path, out: Annotated[Path, Parameter(("--out", "-o"))]) -> int:
+    """Make one checkpoint of several runs: the mean of their weights.
+
+    It has no calibration.
+
+    Args:
+        checkpoints: Checkpoints, or folders of runs, of one network: same trunk, tasks and classes.
+        out: The .safetensors file to write.
+    """
+    from hive_mtl.learn.average import average
+
+    average(checkpoints, out)
+    print(f"{out}: the mean of {len(checkpoints)} checkpoints; hive-mtl export makes a model of it")
+    return 0
+
+
+def publish(folder: Path, name: str, /, *, private: bool = False) -> int:
+    """Upload a model and its card to the Hugging Face Hub.
+
+    The token is that of HF_TOKEN or of 'hf auth login'.
+
+    Args:
+        folder: Holds model.onnx, model.json, model.safetensors and MODEL_CARD.md.
+        name: ORG/NAME on the Hub; it is made if it is not there.
+        private: For nobody else to read.
+    """
+    from hive_mtl.use.hub import publish
+
+    print(f"{name}: published as {publish(folder, name, private=private)}")
     return 0
 
 

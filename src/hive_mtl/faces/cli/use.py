@@ -34,7 +34,11 @@ class ModelOptions:
 
     path: Annotated[
         str | None,
-        Parameter("--model", help="ONNX file or run folder; without it, the model shipped."),
+        Parameter(
+            "--model",
+            help="ONNX file, run folder or org/name on the Hugging Face Hub; without it, the one "
+            "shipped.",
+        ),
     ] = None
     threads: Annotated[int | None, Parameter(help="Cores to use; without it, all.")] = None
     device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where to run.")] = None

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -73,11 +73,6 @@ class Task(ABC):
         """Whether a loss takes this task's targets and, where it has to answer, trains a head."""
         return loss.targets == self.targets and (loss.reads == "outputs" or self.describe() is None)
 
-    def answers_as(self, other: "Task") -> bool:
-        """Whether a head of the other task is one of this: how many learnt it may differ."""
-        states = [{**task.state(), "counts": None} for task in (self, other)]
-        return states[0] == states[1]
-
     def rivals(self, targets: Tensor) -> Tensor | None:
         """Which classes an utterance is to be told from, its own among them.
 
@@ -91,8 +86,13 @@ class Task(ABC):
 
     @property
     @abstractmethod
+    def meanings(self) -> list[Hashable]:
+        """What each output of the head stands for; no two the same."""
+
+    @property
     def outputs(self) -> int:
         """Width of the head."""
+        return len(self.meanings)
 
     @property
     @abstractmethod
@@ -182,9 +182,9 @@ class ClassTask(Task):
         return self.encode(labels)
 
     @property
-    def outputs(self) -> int:
-        """One a class."""
-        return len(self.classes)
+    def meanings(self) -> list[Hashable]:
+        """The classes."""
+        return list(self.classes)
 
     @property
     def counts(self) -> list[int]:

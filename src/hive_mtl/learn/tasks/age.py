@@ -1,6 +1,6 @@
 """Age in years, from labels that name a year, a decade or a wider span."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,9 @@ class TASK(Task):
         return np.where(np.isnan(middle), ABSENT, bands).astype(np.int64)
 
     @property
-    def outputs(self) -> int:
-        """One a threshold."""
-        return len(THRESHOLDS)
+    def meanings(self) -> list[Hashable]:
+        """The thresholds."""
+        return list(THRESHOLDS)
 
     @property
     def counts(self) -> list[int]:

@@ -1,7 +1,7 @@
 """Who speaks: the task that shapes the embedding most."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -90,9 +90,9 @@ class TASK(ClassTask):
         return target if target == ABSENT else target + speed * len(self.classes)
 
     @property
-    def outputs(self) -> int:
-        """One a voice and speed."""
-        return len(self.classes) * len(self.speeds)
+    def meanings(self) -> list[Hashable]:
+        """Voice and speed, speed by speed."""
+        return [(voice, speed) for speed in self.speeds for voice in self.classes]
 
     @property
     def counts(self) -> list[int]:
