@@ -46,7 +46,7 @@ class Surroundings:
 Degradation = Callable[[Wave, Surroundings], Wave]
 
 
-def crop(wave: Wave, around: Surroundings, *, seconds: float) -> Wave:
+def crop(wave: Wave, _around: Surroundings, *, seconds: float) -> Wave:
     """So many seconds from the middle of what :func:`trim_silence` keeps; all where it is less."""
     speech = trim_silence(wave)
     samples = round(seconds * SAMPLE_RATE)
@@ -63,7 +63,7 @@ def noisy(wave: Wave, around: Surroundings, *, snr_db: float) -> Wave:
     return mixed(speech, pink_noise(len(speech), rng), snr_db)
 
 
-def over_telephone(wave: Wave, around: Surroundings) -> Wave:
+def over_telephone(wave: Wave, _around: Surroundings) -> Wave:
     """What :func:`trim_silence` keeps, over a fixed line."""
     return telephone(trim_silence(wave), *TELEPHONE_BAND_HZ)
 
@@ -87,7 +87,7 @@ def babble(samples: int, voices: Sequence[Wave], rng: np.random.Generator) -> Wa
 
 _CROPS_S = {f"{seconds}s": float(seconds) for seconds in (1, 2, 4)}
 DEGRADATIONS: dict[str, Degradation] = {
-    "full": lambda wave, around: wave,
+    "full": lambda wave, _around: wave,
     **{name: partial(crop, seconds=seconds) for name, seconds in _CROPS_S.items()},
     **{f"noise {snr_db} dB": partial(noisy, snr_db=snr_db) for snr_db in (20, 10, 5, 0)},
     "telephone": over_telephone,

@@ -1,7 +1,8 @@
 """The tables of a report, in Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from hive_mtl.description import DataSummary
 from hive_mtl.evaluate.attributes import BALANCED_ACCURACY, Attribute
 from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.conditions import Condition
@@ -22,11 +23,41 @@ CONDITIONS_NOTE = (
 )
 ATTRIBUTES_NOTE = (
     "Beside each figure that of the best constant answer. ECE is the expected calibration error of "
-    "the probability, over 15 bins of equal width (Naeini et al., 2015; Guo et al., 2017): with few "
-    "utterances it is never 0. A quantity has an interval that is meant to hold 80% of the labels; "
-    "'inside' is how much of them it holds."
+    "the probability, over 15 bins of equal width (Naeini et al., 2015; Guo et al., 2017); with "
+    "few utterances it is never 0. A quantity has an interval that is meant to hold 80% of the "
+    "labels; 'inside' is how much of them it holds."
 )
 _FAILURES_SHOWN = 20
+
+
+def data(rows: Sequence[DataSummary]) -> str:
+    """What a model learnt from, with licences and where it is from."""
+    return _table(
+        ("corpus", "voices", "utterances", "hours", "licence", "source"),
+        (
+            (
+                row.corpus,
+                row.speakers,
+                row.utterances,
+                f"{row.hours:.2f}",
+                ", ".join(row.licences) or NOT_DEFINED,
+                ", ".join(row.sources) or NOT_DEFINED,
+            )
+            for row in rows
+        ),
+    )
+
+
+def labels(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """By task, how many voices have each label."""
+    return _table(
+        ("task", "voices"),
+        (
+            (task, ", ".join(f"{label} {count}" for label, count in of_task.items()))
+            for task, of_task in counts.items()
+            if of_task
+        ),
+    )
 
 
 def coverage(rows: Sequence[Coverage]) -> str:

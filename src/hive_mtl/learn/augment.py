@@ -110,7 +110,7 @@ def _through_telephone(wave: Wave, _sample_rate: int) -> Wave:
 
 
 def telephone(wave: Wave, low_hz: float, high_hz: float) -> Wave:
-    """What a fixed line leaves of a wave at 16 kHz: a band, sampled at 8 kHz, coded as G.711 does."""
+    """What a fixed line leaves of a wave: a band, sampled at 8 kHz, coded as G.711 does."""
     narrow = soxr.resample(wave, SAMPLE_RATE, TELEPHONE_RATE)
     edges = low_hz, high_hz
     band = scipy.signal.butter(2, edges, "bandpass", fs=TELEPHONE_RATE, output="sos")
