@@ -22,6 +22,7 @@ from voices import RATE, voice
 YEARS = HeadDescription(
     task="age", kind="ordinal", thresholds=(20.0, 40.0, 60.0), low=0.0, high=80.0, unit="years"
 )
+FINE = YEARS.model_copy(update={"thresholds": tuple(map(float, range(5, 80, 5)))})
 MOOD = HeadDescription(task="mood", kind="classes", classes=("calm", "cross"))
 
 
@@ -118,29 +119,29 @@ def test_the_temperature_undoes_overconfidence_and_its_opposite(sharpness):
 def test_voices_and_corpora_count_alike_in_the_temperature():
     sharp, moods = _moods(3.0, count=60)
     true, more_moods = _moods(1.0, count=60, seed=1)
-    # the sharp ones are said fifty times by each voice: that changes nothing
-    outputs = np.concatenate([np.repeat(sharp, 50, axis=0), true])
-    speakers = [f"s{n}" for n in np.repeat(np.arange(60), 50)] + [f"t{n}" for n in range(60)]
-    labels = np.repeat(moods, 50).tolist() + more_moods
+    # the sharp ones are said ten times by each voice: that changes nothing
+    outputs = np.concatenate([np.repeat(sharp, 10, axis=0), true])
+    speakers = [f"s{n}" for n in np.repeat(np.arange(60), 10)] + [f"t{n}" for n in range(60)]
+    labels = np.repeat(moods, 10).tolist() + more_moods
     once = embedded(np.concatenate([sharp, true]), "mood", mood=moods + more_moods)
     often = embedded(outputs, "mood", speakers=speakers, mood=labels)
     temperatures = [fit_heads(each, [MOOD])[0].temperature for each in (once, often)]
     assert temperatures[0] == pytest.approx(temperatures[1], abs=0.01)
-    # nor do thousands of voices of one corpus outweigh another
+    # nor do hundreds of voices of one corpus outweigh another
     alike = ["a"] * 60 + ["b"] * 60
-    outweighed = embedded(outputs, "mood", corpus=["a"] * 3000 + ["b"] * 60, mood=labels)
+    outweighed = embedded(outputs, "mood", corpus=["a"] * 600 + ["b"] * 60, mood=labels)
     both = embedded(np.concatenate([sharp, true]), "mood", corpus=alike, mood=moods + more_moods)
     temperatures = [fit_heads(each, [MOOD])[0].temperature for each in (both, outweighed)]
     assert temperatures[0] == pytest.approx(temperatures[1], abs=0.01)
 
 
-def _ages(sharpness, count=800):
+def _ages(sharpness, count=600):
     """Ages drawn about what a head knows; it is surer of its thresholds than it should be."""
     rng = np.random.default_rng(2)
     centre = rng.uniform(15, 65, count)
     age = centre + rng.logistic(0, 6, count)
     within = (age > 0) & (age < 80)
-    steps = (centre[within, None] - np.array(YEARS.thresholds)) / 6
+    steps = (centre[within, None] - np.array(FINE.thresholds)) / 6
     return 1 / (1 + np.exp(-sharpness * steps)), age[within]
 
 
@@ -149,9 +150,9 @@ def test_the_interval_of_a_quantity_holds_about_what_it_says(decades):
     outputs, ages = _ages(sharpness=4.0)
     labels = [f"{int(a) // 10 * 10}s" if decades else str(int(a)) for a in ages]
     heard = embedded(outputs, "age", age=labels)
-    (fitted,) = fit_heads(heard, [YEARS])
+    (fitted,) = fit_heads(heard, [FINE])
     assert fitted.temperature > 2
-    before, after = (judge_head(heard, head, Bootstrap(10, 0))[0] for head in (YEARS, fitted))
+    before, after = (judge_head(heard, head, Bootstrap(10, 0))[0] for head in (FINE, fitted))
     covered = after.interval_coverage.value
     assert abs(covered - 0.8) < abs(before.interval_coverage.value - 0.8)
     assert covered == pytest.approx(0.8, abs=0.08)
@@ -202,7 +203,7 @@ def test_a_missing_answer_is_no_help_to_the_calibration():
     outputs, ages = _ages(1.0, count=50)
     years = [str(int(age)) for age in ages]
     whole, partial = (
-        judge_head(embedded(outputs, "age", age=years, missing=gone), YEARS, Bootstrap(10, 0))[0]
+        judge_head(embedded(outputs, "age", age=years, missing=gone), FINE, Bootstrap(10, 0))[0]
         for gone in ((), range(len(years)))
     )
     assert partial.interval_coverage.value == 0 < whole.interval_coverage.value

@@ -1,6 +1,6 @@
 """A table of utterances after the model has heard each of them once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -144,7 +144,7 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
 
 
 def collect(
-    table: pa.Table, results: Iterable[Embedding | EmbeddingError], dim: int
+    table: pa.Table, results: Iterator[Embedding | EmbeddingError], dim: int
 ) -> EmbeddedTable:
     """The rows of a table with what was made of each, in order: vectors ``(dim,)`` or errors."""
     vectors = np.zeros((len(table), dim), dtype=np.float32)
