@@ -44,7 +44,9 @@ def test_the_card_is_made_anew_from_the_model_and_the_report(table, model_file):
     )
     labels = voices_per_label(model.description, table)
     made = card(model.description, report, labels, about_model(model_file))
-    assert made == EXPECTED.read_text(encoding="utf-8")
+    found = model_file.parent / "made.md"
+    found.write_text(made, encoding="utf-8")
+    assert made == EXPECTED.read_text(encoding="utf-8"), f"if it is as it should be, keep {found}"
 
 
 def test_voices_are_counted_by_label_where_the_model_learnt(table, model_file):
@@ -52,12 +54,11 @@ def test_voices_are_counted_by_label_where_the_model_learnt(table, model_file):
     counts = voices_per_label(said, table)
     assert counts["gender"] == {"female": 3, "male": 3}
     assert counts["age"] == {"16 to 59": 4, "60 and over": 2}
-    elsewhere = replace_data(said, "another corpus")
-    assert voices_per_label(elsewhere, table) == {"gender": {}, "age": {}}
-
-
-def replace_data(said, corpus):
-    return said.model_copy(update={"data": (LEARNT.model_copy(update={"corpus": corpus}),)})
+    elsewhere = LEARNT.model_copy(update={"corpus": "another"})
+    assert voices_per_label(said.model_copy(update={"data": (elsewhere,)}), table) == {
+        "gender": {},
+        "age": {},
+    }
 
 
 def test_a_card_says_what_is_not_known(table, model_file):

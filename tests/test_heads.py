@@ -116,6 +116,7 @@ def test_the_temperature_undoes_overconfidence_and_its_opposite(sharpness):
     assert after.value == before.value
 
 
+@pytest.mark.slow
 def test_voices_and_corpora_count_alike_in_the_temperature():
     sharp, moods = _moods(3.0, count=60)
     true, more_moods = _moods(1.0, count=60, seed=1)

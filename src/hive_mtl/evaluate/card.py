@@ -1,5 +1,6 @@
 """The model card: what a model says of itself and what an evaluation found, in Markdown."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -44,9 +45,8 @@ def voices_per_label(description: ModelDescription, table: pa.Table) -> Labels:
         for voice, name in zip(codes.tolist(), names, strict=True):
             if of_voice.get(voice, _NOT_LABELLED) == _NOT_LABELLED:
                 of_voice[voice] = name
-        found = list(of_voice.values())
-        ranked = sorted(set(found), key=lambda name: (name == _NOT_LABELLED, -found.count(name)))
-        counts[head.task] = {name: found.count(name) for name in ranked}
+        ranked = sorted(Counter(of_voice.values()).items(), key=lambda each: (-each[1], each[0]))
+        counts[head.task] = dict(sorted(ranked, key=lambda each: each[0] == _NOT_LABELLED))
     return counts
 
 

@@ -53,7 +53,7 @@ def labels(counts: Mapping[str, Mapping[str, int]]) -> str:
     return _table(
         ("task", "voices"),
         (
-            (task, ", ".join(f"{label} {count}" for label, count in of_task.items()))
+            (task, ", ".join(f"{label}: {count}" for label, count in of_task.items()))
             for task, of_task in counts.items()
             if of_task
         ),
@@ -100,7 +100,7 @@ def verification(rows: Sequence[Verification]) -> str:
                 _percent(row.eer),
                 _plain(row.min_dcf),
                 _plain(row.cllr),
-                NOT_DEFINED if row.min_cllr is None else f"{row.min_cllr:.3f}",
+                NOT_DEFINED if row.min_cllr is None else f"{row.min_cllr:z.3f}",
             )
             for row in rows
         ),
