@@ -15,7 +15,7 @@ import soundfile as sf
 
 from hive_mtl.faces import cli
 from hive_mtl.faces.cli import use
-from tiny_model import DIM, save_tiny_model
+from tiny_model import AGE, DIM, GENDER, description, save_tiny_model
 
 RATE = 16_000
 Run = Callable[..., tuple[int, str, str]]
@@ -173,6 +173,19 @@ def test_attributes_answers_in_words_and_in_json(run: Run) -> None:
     answers = json.loads(run(*words, "--json")[1])
     assert answers["model_id"] == "tiny-0123456789ab"
     assert sum(answers["gender"]["alternatives"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_attributes_says_which_heads_are_withheld_and_why(run: Run) -> None:
+    reason = "no skill on voices it has not met"
+    heads = (GENDER, AGE.model_copy(update={"withheld": reason}))
+    save_tiny_model(Path("doubtful.onnx"), description(heads=heads).model_dump_json())
+    words = ("attributes", "low.wav", "--model", "doubtful.onnx")
+    status, out, _ = run(*words)
+    assert status == 0
+    assert out.splitlines()[1] == f"age     withheld: {reason}"
+    answers = json.loads(run(*words, "--json")[1])
+    assert answers["age"] == {"value": None, "withheld": reason}
+    assert answers["gender"]["value"] in GENDER.classes
 
 
 def test_bench_measures_flac_and_opus(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

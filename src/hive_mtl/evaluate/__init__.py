@@ -3,6 +3,9 @@
 from hive_mtl.errors import MissingExtraError
 
 try:
+    from hive_mtl.evaluate.conditions import judge_conditions
+    from hive_mtl.evaluate.degrade import embed_degraded
+    from hive_mtl.evaluate.head_fitting import fit_heads
     from hive_mtl.evaluate.protocol import evaluate
     from hive_mtl.evaluate.report import Report
     from hive_mtl.evaluate.splits import take_split, unheard
@@ -10,4 +13,13 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("evaluating a model", "train,analysis") from error
 
-__all__ = ["Report", "evaluate", "read_trials", "take_split", "unheard"]
+__all__ = [
+    "Report",
+    "embed_degraded",
+    "evaluate",
+    "fit_heads",
+    "judge_conditions",
+    "read_trials",
+    "take_split",
+    "unheard",
+]

@@ -14,9 +14,10 @@ from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.learn.tasks import get_task
 from hive_mtl.learn.tasks._base import Label
-from hive_mtl.use.attributes import decode
+from hive_mtl.use.attributes import Answer, decode
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]  # (utterances,) class names or numbers
 
@@ -41,6 +42,11 @@ class Attribute:
         classes: how many occur; 0 for a quantity.
         value: None where only one class occurs.
         guess: the figure of the best constant answer; for a quantity, the median of these labels.
+        withheld: the model does not answer this when it is asked.
+        calibration_error: expected calibration error of a class's probability, a fraction; None for
+            a quantity, or without utterances.
+        interval_coverage: how much of the labels lies in the intervals of a quantity, which are
+            meant to hold four fifths of them; None for a class.
     """
 
     task: str
@@ -53,6 +59,9 @@ class Attribute:
     classes: int
     value: Estimate | None
     guess: float | None
+    withheld: bool = False
+    calibration_error: float | None = None
+    interval_coverage: Estimate | None = None
 
 
 def judge_head(
@@ -62,15 +71,13 @@ def judge_head(
 
     A label with a width, such as a decade, stands for its middle.
     """
-    task = get_task(head.task)
-    labels = task.labels_of(embedded.table)
+    labels = get_task(head.task).labels_of(embedded.table)
     answers = [
-        None if outputs is None else decode(head, outputs[head.task]).value
-        for outputs in embedded.heads
+        None if outputs is None else decode(head, outputs[head.task]) for outputs in embedded.heads
     ]
     read = _read_classes if head.kind == "classes" else _read_quantities
-    truth, predicted, usable = read(head, labels, answers)
-    judge = _Judge(head, truth, predicted, embedded.voice, bootstrap)
+    judge = _Judge(head, read(head, labels, answers), embedded.voice, bootstrap)
+    usable = judge.found.usable
     labelled = np.array([label is not None for label in labels], dtype=np.bool_)
     parts = [(name, embedded.corpus == name) for name in embedded.corpora]
     parts = [(name, part & labelled) for name, part in parts if (part & labelled).any()]
@@ -83,15 +90,32 @@ def judge_head(
 
 
 @dataclass(frozen=True)
-class _Judge:
-    head: HeadDescription
+class _Found:
+    """What was to be answered and what was, each ``(utterances,)``.
+
+    Attributes:
+        truth: the labels.
+        predicted: the answers; as wrong as can be where there is none.
+        usable: where there is a label that the head can answer.
+        confidence: probability of a class, NaN where there is no answer; for a quantity, how much
+            of the label lies in the interval.
+    """
+
     truth: Values
     predicted: Values
+    usable: Bools
+    confidence: Floats
+
+
+@dataclass(frozen=True)
+class _Judge:
+    head: HeadDescription
+    found: _Found
     voice: Indices
     bootstrap: Bootstrap
 
     def figures(self, corpus: str, rows: Indices, unknown: int) -> Attribute:
-        truth, predicted = self.truth[rows], self.predicted[rows]
+        truth, predicted = self.found.truth[rows], self.found.predicted[rows]
         speakers, speaker = np.unique(self.voice[rows], return_inverse=True)
         by_class = self.head.kind == "classes"
         classes = len(set(truth)) if by_class else 0
@@ -118,24 +142,60 @@ class _Judge:
             classes=classes,
             value=value,
             guess=guess,
+            withheld=bool(self.head.withheld),
+            calibration_error=self._calibration_error(rows) if by_class else None,
+            interval_coverage=None if by_class else self._interval_coverage(rows),
         )
+
+    def _calibration_error(self, rows: Indices) -> float | None:
+        if not len(rows):
+            return None
+        right = self.found.predicted[rows] == self.found.truth[rows]
+        return metrics.expected_calibration_error(self.found.confidence[rows], right)
+
+    def _interval_coverage(self, rows: Indices) -> Estimate | None:
+        if not len(rows):
+            return None
+        inside = self.found.confidence[rows]
+        speakers, speaker = np.unique(self.voice[rows], return_inverse=True)
+
+        def share(draw: Draw) -> list[float]:
+            return [float(np.average(inside, weights=draw[speaker]))]
+
+        return self.bootstrap.estimate(share, len(speakers))[0]
 
 
 def _read_classes(
-    head: HeadDescription, labels: Sequence[Label | None], answers: Sequence[str | float | None]
-) -> tuple[Values, Values, Bools]:
-    usable = np.array([label in head.classes for label in labels], dtype=np.bool_)
-    return np.array(labels, dtype=object), np.array(answers, dtype=object), usable
+    head: HeadDescription, labels: Sequence[Label | None], answers: Sequence[Answer | None]
+) -> _Found:
+    return _Found(
+        truth=np.array(labels, dtype=object),
+        predicted=np.array([None if a is None else a.value for a in answers], dtype=object),
+        usable=np.array([label in head.classes for label in labels], dtype=np.bool_),
+        confidence=np.array([np.nan if a is None else a.probability for a in answers]),
+    )
 
 
 def _read_quantities(
-    head: HeadDescription, labels: Sequence[Label | None], answers: Sequence[str | float | None]
-) -> tuple[Values, Values, Bools]:
-    middles = [
-        np.nan if label is None else (float(label[0]) + float(label[1])) / 2 for label in labels
-    ]
-    truth = np.array(middles)
+    head: HeadDescription, labels: Sequence[Label | None], answers: Sequence[Answer | None]
+) -> _Found:
+    spans = label_spans(labels)
+    truth = spans.mean(axis=1)
     farthest = np.where(truth - head.low > head.high - truth, head.low, head.high)
-    missing = np.array([answer is None for answer in answers], dtype=np.bool_)
-    answered = np.array([np.nan if answer is None else float(answer) for answer in answers])
-    return truth, np.where(missing, farthest, answered), ~np.isnan(truth)
+    answered = np.array([np.nan if a is None else float(a.value) for a in answers])
+    nowhere = (np.nan, np.nan)
+    low, high = np.array([a.interval if a and a.interval else nowhere for a in answers]).T
+    inside = np.minimum(spans[:, 1], high) - np.maximum(spans[:, 0], low)
+    return _Found(
+        truth=truth,
+        predicted=np.where(np.isnan(answered), farthest, answered),
+        usable=~np.isnan(truth),
+        confidence=np.nan_to_num(np.maximum(inside, 0) / (spans[:, 1] - spans[:, 0])),
+    )
+
+
+def label_spans(labels: Sequence[Label | None]) -> Floats:
+    """From where to where the labels of a quantity reach ``(utterances, 2)``; NaN without one."""
+    nowhere = (np.nan, np.nan)
+    ends = [nowhere if label is None else (float(label[0]), float(label[1])) for label in labels]
+    return np.array(ends).reshape(-1, 2)

@@ -16,6 +16,7 @@ from hive_mtl.errors import DataError
 Draw = npt.NDArray[np.float64]  # (speakers,) how often each speaker was drawn
 Statistic = Callable[[Draw], Sequence[float]]
 
+SEED = 0  # of the draws, and of the choice of enrolments
 _PERCENTILES = (2.5, 97.5)
 
 

@@ -3,8 +3,9 @@
 import pyarrow as pa
 
 from hive_mtl.evaluate.attributes import Attribute, judge_head
-from hive_mtl.evaluate.bootstrap import Bootstrap
+from hive_mtl.evaluate.bootstrap import SEED, Bootstrap
 from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.groups import judge_groups
 from hive_mtl.evaluate.identification import identify
 from hive_mtl.evaluate.original_test import original_test as identify_as_original
 from hive_mtl.evaluate.report import Report
@@ -13,7 +14,6 @@ from hive_mtl.trials import Trials
 from hive_mtl.use.model import Model
 
 TRIAL_LIST = "(trial list)"
-SEED = 0  # of the bootstrap and of the choice of enrolments
 
 
 def evaluate(
@@ -51,6 +51,9 @@ def evaluate(
         ]
     else:
         verification = verifier.trial_list(TRIAL_LIST, trials)
+    groups = [
+        row for corpus in embedded.corpora for row in judge_groups(verifier, corpus, min_duration_s)
+    ]
     identification = [
         row
         for corpus in embedded.corpora
@@ -72,4 +75,5 @@ def evaluate(
         identification=tuple(identification),
         attributes=tuple(attributes),
         failures=embedded.failures,
+        groups=tuple(groups),
     )

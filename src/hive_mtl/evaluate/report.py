@@ -7,6 +7,7 @@ from pathlib import Path
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import plots, tables
 from hive_mtl.evaluate.attributes import Attribute
+from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
 from hive_mtl.evaluate.verification import Verification
@@ -27,6 +28,9 @@ class Report:
         identification: by corpus and scope.
         attributes: by task and corpus.
         failures: every recording without a vector.
+        groups: verification by corpus and group of voices.
+        split: what of the data was judged; empty for all of it.
+        conditions: by degradation and corpus; empty where they were not asked for.
     """
 
     model_id: str
@@ -39,6 +43,9 @@ class Report:
     identification: tuple[Identification, ...]
     attributes: tuple[Attribute, ...]
     failures: tuple[Failure, ...]
+    groups: tuple[Verification, ...] = ()
+    split: str = ""
+    conditions: tuple[Condition, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes ``report.json``, ``report.md``, ``det.png`` and ``scores.png``.
@@ -58,6 +65,7 @@ class Report:
     def markdown(self) -> str:
         """The figures as tables; n/a where one is undefined."""
         provisional = ", a provisional model" if self.provisional else ""
+        split = f" on split {self.split}" if self.split else ""
         how = (
             f"In brackets: 95% intervals, {self.replicates} draws of speakers (seed {self.seed}). "
             "A recording without a vector counts as an error in every figure."
@@ -72,18 +80,22 @@ class Report:
             "Within gender, the voices to choose from are those of the probe's own known gender."
         )
         paragraphs = [
-            f"# Evaluation of {self.model_id}{provisional}",
+            f"# Evaluation of {self.model_id}{provisional}{split}",
             how,
             "## Coverage",
             tables.coverage(self.coverage),
             "## Verification",
             trials,
             tables.verification(self.verification),
+            "## Groups",
+            tables.GROUPS_NOTE,
+            tables.groups(self.groups),
+            *tables.conditions(self.conditions),
             "## Identification",
             closed_set,
             tables.identification(self.identification),
             "## Attributes",
-            "Beside each figure that of the best constant answer.",
+            tables.ATTRIBUTES_NOTE,
             tables.attributes(self.attributes),
             *tables.failures(self.failures),
         ]

@@ -92,18 +92,27 @@ class Verifier:
         Target pairs are across sessions where the corpus knows two sessions of a speaker.
         """
         utterances = self.embedded.comparable(corpus, min_duration_s)
-        crosses = self.embedded.crosses_sessions(utterances)
         genders = self.embedded.gender[utterances].tolist()
-        results = []
-        for scope, groups in (("all", None), ("within gender", genders)):
-            pairs = all_pairs(
-                self.embedded.speaker[utterances].tolist(),
-                sessions=self.embedded.session[utterances].tolist() if crosses else None,
-                genders=groups,
-            )
-            trials = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
-            results.append(self._judge(corpus, scope, trials, crosses))
-        return results
+        return [
+            self.among(corpus, "all", utterances),
+            self.among(corpus, "within gender", utterances, genders),
+        ]
+
+    def among(
+        self, corpus: str, scope: str, utterances: Indices, groups: list[str | None] | None = None
+    ) -> Verification:
+        """All pairs of some utterances of a corpus; of equal, known ``groups`` if these are given.
+
+        Target pairs are across sessions where one of the speakers has two.
+        """
+        crosses = self.embedded.crosses_sessions(utterances)
+        pairs = all_pairs(
+            self.embedded.speaker[utterances].tolist(),
+            sessions=self.embedded.session[utterances].tolist() if crosses else None,
+            genders=groups,
+        )
+        trials = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
+        return self._judge(corpus, scope, trials, crosses)
 
     def trial_list(self, name: str, trials: Trials) -> list[Verification]:
         """The trials of a list, then those of them within a known gender."""

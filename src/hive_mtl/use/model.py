@@ -148,10 +148,11 @@ class Model:
         return verify(self, a, b, false_alarm=false_alarm)
 
     def attributes(self, source: Source) -> dict[str, Answer]:
-        """Asks every task head about the voice in a recording.
+        """Asks the task heads about the voice in a recording.
 
         Returns:
-            By task ("gender", "age" ...), its answer.
+            By task ("gender", "age" ...), its answer. A head without skill on voices that it has
+            not met is not asked: ``description.head(task).withheld`` says why.
 
         Raises:
             AudioError: the recording cannot be read, or holds no speech.

@@ -1,6 +1,6 @@
 """The commands of those who make models. Each imports what it needs when it is called."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,11 +57,13 @@ class Judged:
         trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
         original_test: Identify as the original's test did as well: the first utterance of each
             voice enrolled, whole utterances and crops of 1.6 s.
+        conditions: Judge shorter, noisier and telephone versions of the recordings as well.
     """
 
     split: str | None = None
     trials: Path | None = None
     original_test: bool = False
+    conditions: bool = False
 
 
 _EVERYTHING = Judged()
@@ -153,6 +155,7 @@ def evaluate(
     data: Data,
     judged: Judged = _EVERYTHING,
     out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    card: Path | None = None,
     as_json: Json = False,
 ) -> int:
     """Measure a model on labelled recordings.
@@ -160,19 +163,27 @@ def evaluate(
     Args:
         model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
+        card: The model card to write; its figures under --conditions are measured for it.
     """
     import hive_mtl
-    from hive_mtl.evaluate import evaluate, read_trials, take_split
+    from hive_mtl.evaluate import evaluate, judge_conditions, read_trials, take_split
+    from hive_mtl.evaluate.card import about_model, write_card
     from hive_mtl.learn import corpora
 
-    table = corpora.read_all(data)
+    everything = table = corpora.read_all(data)
     if judged.split is not None:
         table = take_split(table, judged.split, ", ".join(data))
     pairs = None if judged.trials is None else read_trials(judged.trials, table)
     loaded = hive_mtl.load(model)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # now, lest hours of work end at a wrong place
+    for folder in (out, card and card.parent):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)  # lest hours of work end at a wrong place
     report = evaluate(loaded, table, trials=pairs, original_test=judged.original_test)
+    report = replace(report, split=judged.split or "")
+    if judged.conditions or card is not None:
+        report = replace(report, conditions=judge_conditions(loaded, table))
+    if card is not None:
+        write_card(card, loaded.description, report, everything, about_model(model))
     if out is not None:
         report.write(out)
     for failure in report.failures:

@@ -12,7 +12,7 @@ from hive_mtl.errors import ConfigError, DataError, EmbeddingError
 from hive_mtl.faces.cli.answers import Json, complain, print_json
 
 if TYPE_CHECKING:
-    from hive_mtl.description import ModelDescription
+    from hive_mtl.description import HeadDescription
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.embedding import Embedding
     from hive_mtl.use.model import Model
@@ -129,20 +129,28 @@ def verify(
 def attributes(
     recording: Recording, /, *, options: ModelOptions = _SHIPPED, as_json: Json = False
 ) -> int:
-    """Estimate gender, age and whatever else the model answers.
+    """Estimate gender, age and whatever else the model answers, or say why it does not.
 
     Args:
         recording: Of one voice.
     """
     model = options.load()
     answers = model.attributes(recording)
+    heads = model.description.heads
     if as_json:
-        found = {task: asdict(answer) for task, answer in answers.items()}
+        found = {
+            head.task: {"value": None, "withheld": head.withheld}
+            if head.withheld
+            else asdict(answers[head.task])
+            for head in heads
+        }
         print_json({"model_id": model.description.model_id, **found})
         return 0
-    width = max(map(len, answers), default=0)
-    for task, answer in answers.items():
-        print(f"{task:{width}}  {_in_words(answer, task, model.description)}")
+    width = max((len(head.task) for head in heads), default=0)
+    for head in heads:
+        withheld = f"withheld: {head.withheld}"
+        answer = withheld if head.withheld else _in_words(answers[head.task], head)
+        print(f"{head.task:{width}}  {answer}")
     return 0
 
 
@@ -228,10 +236,9 @@ def _embeddings(
         raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
 
 
-def _in_words(answer: "Answer", task: str, model: "ModelDescription") -> str:
+def _in_words(answer: "Answer", head: "HeadDescription") -> str:
     if answer.interval is None:
         return f"{answer.value} ({answer.probability:.0%})"
-    head = model.head(task)
     low, high = answer.interval
-    unit = f" {head.unit}" if head and head.unit else ""
+    unit = f" {head.unit}" if head.unit else ""
     return f"{answer.value:g}{unit} ({low:g} to {high:g}: {answer.probability:.0%})"

@@ -48,7 +48,7 @@ def render(story: Story) -> str:
     clips = [_sound(recording) for recording in story.recordings]
     return environment.from_string(source).render(
         story=story,
-        tasks=_listed([head.task for head in story.description.heads]),
+        tasks=_listed([head.task for head in story.description.heads if not head.withheld]),
         figures=list(_figures(story)),
         facts=_facts(story),
         judged=judged,
