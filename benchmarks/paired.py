@@ -13,6 +13,7 @@ from hive_mtl.evaluate.verification import Verifier
 REPLICATES, SEED = 1000, 0
 MIN_S = 2.0  # of an utterance that is compared
 MEAN = "(mean over corpora)"
+FEWEST = 5  # speakers of a corpus that counts in the mean; draws of fewer are mostly undefined
 SAME_RECORDING = " (same recording)"  # as take_split calls them
 Judged = tuple[Statistic, int]  # and how many speakers it draws
 
@@ -71,7 +72,8 @@ def compare_verification(
     """EER and minDCF of every corpus and of their mean, over all trials and within gender.
 
     Each side is one table as one model hears it, or as several do (seeds of one training): their
-    figures are averaged. Halves of single recordings are a corpus apart and no part of the mean.
+    figures are averaged. Corpora of few speakers, and halves of single recordings, which are a
+    corpus apart, are no part of the mean.
     """
 
     def judge(embedded: EmbeddedTable, corpus: str, asked: Asked) -> list[tuple[str, bool]]:
@@ -110,7 +112,7 @@ def _compare(
         for scope in sides[0]:
             pair = sides[0][scope], sides[1][scope]
             figures += _figures(names, corpus, scope, *pair)
-            if not corpus.endswith(SAME_RECORDING):
+            if pair[0][1] >= FEWEST and not corpus.endswith(SAME_RECORDING):
                 of_scope.setdefault(scope, []).append(pair)
     for scope, pairs in of_scope.items():
         means = [_mean_of_corpora(side) for side in zip(*pairs, strict=True)]

@@ -110,7 +110,7 @@ def inference(model: Path) -> Callable[[], None]:
 
 
 def show_costs(what: str, steps: dict[str, Callable[[], None]], times: int) -> dict[str, float]:
-    """Runs both in turn, one thread each, and shows CPU seconds of each and how many times as fast ours is."""
+    """CPU seconds of each, in turn, one thread each, and how many times as fast ours is."""
     spent: dict[str, list[float]] = {trunk: [] for trunk in steps}
     for number in range(1 + ROUNDS):
         for trunk, step in steps.items():

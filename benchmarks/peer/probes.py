@@ -142,6 +142,8 @@ def _language(model: Model, training: Voices, judged: Voices) -> Attribute | Non
         told.append((label, {each for each in languages if languages.count(each) >= least}))
     head = model.description.head("language")
     classes = set(head.classes if head else ()) & told[0][1] & told[1][1]
+    if len(classes) < 2:
+        return None
     labels = [np.where(np.isin(label, list(classes)), label, None) for label, _ in told]
     answers = _classes(model, "language", training, judged, *labels)
     return answers.judge(f"language, {len(classes)} of {LANGUAGE_CORPUS}", _known(labels[1]))
