@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 COVERED := metrics losses batches audio checkpoint
 
-.PHONY: demo test test-slow check format bench bench-original parity-original clean setup-demo setup-dev
+.PHONY: demo test test-slow check format bench bench-original parity-original bench-peer bench-ecapa clean setup-demo setup-dev
 .DEFAULT_GOAL := demo
 
 demo: setup-demo
@@ -35,8 +35,15 @@ bench-original: setup-dev
 parity-original: setup-dev
 	$(PYTHON) benchmarks/original/parity.py
 
+# Both make an environment of their own, too: .venv-peer and .venv-ecapa.
+bench-peer: setup-dev
+	$(PYTHON) benchmarks/peer/compare.py
+
+bench-ecapa: setup-dev
+	$(PYTHON) benchmarks/ecapa/compare.py --steps $(or $(STEPS),2000)
+
 clean:
-	rm -rf .venv .venv.lock .venv-original .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache demo dist
+	rm -rf .venv .venv.lock .venv-* .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache demo dist
 
 setup-demo setup-dev: setup-%:
 	@python3 tools/setup_environment.py $*

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import environment
+from environment import ORIGINAL
 
-sys.path.insert(0, str(environment.ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import environments
 import measure
 
 ROUNDS = 3
@@ -61,7 +62,7 @@ def _children_s() -> float:
 def original(step: str, *words: str | Path) -> list[str]:
     """A step of the original's pipeline."""
     script = Path(__file__).with_name("pipeline.py")
-    return [str(environment.PYTHON), str(script), step, *map(str, words)]
+    return [str(ORIGINAL.python), str(script), step, *map(str, words)]
 
 
 # Recordings
@@ -72,7 +73,7 @@ def write_corpus(speech: Path, folder: Path) -> Path:
     table, corpus = folder / "corpus.csv", folder / "corpus"
     rows = [row for row in measure.training_rows(speech) if row["corpus"] == CORPUS]
     measure.write_table(rows, table)
-    script = environment.ROOT / "examples" / "export_librispeech_layout.py"
+    script = environments.ROOT / "examples" / "export_librispeech_layout.py"
     subprocess.run([sys.executable, script, table, CORPUS, corpus], check=True)
     return corpus
 
@@ -265,8 +266,8 @@ def main() -> None:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     measure.need(options.speech, "real speech", "--speech FOLDER")
-    environment.ready()
-    os.environ.update(environment.one_thread())
+    ORIGINAL.ready()
+    os.environ.update(environments.one_thread())
     with (
         measure.report(f"original: its pipeline and ours in turn, {ROUNDS} rounds, one thread"),
         tempfile.TemporaryDirectory() as folder,

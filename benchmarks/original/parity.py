@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import environment
 import numpy as np
 import numpy.typing as npt
+from environment import ORIGINAL
 
-sys.path.insert(0, str(environment.ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import measure
 
 BAR = 1e-4  # of any number of an embedding of unit norm, or of any probability
@@ -65,7 +65,7 @@ def main() -> int:
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        saved = environment.output("checkpoints.py", folder, *recordings)
+        saved = ORIGINAL.output(Path(__file__).with_name("checkpoints.py"), folder, *recordings)
         speech = dict(np.load(out / "features.npz"))
         frames = sorted(len(speech[item]) for item in speech if item.startswith("whole_"))
         print(f"real speech: {RECORDINGS} crops and whole recordings of {frames} frames")
