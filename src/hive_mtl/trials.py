@@ -125,7 +125,11 @@ def all_pairs(
     )
 
 
-def cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> npt.NDArray[np.float64]:
+def cosines(
+    vectors: npt.NDArray[np.float32],
+    trials: Trials,
+    others: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float64]:
     """The score of each trial ``(trials,)``, in [-1, 1].
 
     Worked out in pieces: the vectors of millions of trials at once would fill the memory.
@@ -133,11 +137,13 @@ def cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> npt.NDArray[np.
     Args:
         vectors: ``(utterances, dim)`` of unit norm.
         trials: pairs of these utterances.
+        others: ``(utterances, dim)`` of the right sides, where they are heard in another way.
     """
+    others = vectors if others is None else others
     scores = np.empty(len(trials))
     for start in range(0, len(trials), _TRIALS_AT_ONCE):
         part = slice(start, start + _TRIALS_AT_ONCE)
-        left, right = vectors[trials.left[part]], vectors[trials.right[part]]
+        left, right = vectors[trials.left[part]], others[trials.right[part]]
         scores[part] = np.einsum("td,td->t", left, right)
     return np.clip(scores, -1.0, 1.0)
 

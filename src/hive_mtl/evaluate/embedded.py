@@ -1,6 +1,6 @@
 """A table of utterances after the model has heard each of them once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from hive_mtl.audio import Segment
 from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
+from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model
 from hive_mtl.use.progress import with_progress
 
@@ -148,14 +149,20 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     """
     if len(table) == 0:
         raise DataError("table of utterances: no rows: give the recordings to evaluate on")
-    vectors = np.zeros((len(table), model.description.embedding_dim), dtype=np.float32)
+    return collect(table, model.embed_stream(segments(table)), model.description.embedding_dim)
+
+
+def collect(
+    table: pa.Table, results: Iterable[Embedding | EmbeddingError], dim: int
+) -> EmbeddedTable:
+    """The rows of a table with what was made of each, in order: vectors ``(dim,)`` or errors."""
+    vectors = np.zeros((len(table), dim), dtype=np.float32)
     missing = np.zeros(len(table), dtype=np.bool_)
     speech_s, snr_db = np.zeros(len(table)), np.zeros(len(table))
     duration = table["duration_s"].to_numpy().astype(np.float64)
     heads: list[Mapping[str, npt.NDArray[np.float32]] | None] = []
     failures = []
-    results = with_progress(model.embed_stream(segments(table)), len(table))
-    for row, result in enumerate(results):
+    for row, result in enumerate(with_progress(results, len(table))):
         if isinstance(result, EmbeddingError):
             missing[row] = True
             failures.append(Failure(result.source, result.reason))

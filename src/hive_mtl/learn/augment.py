@@ -105,13 +105,17 @@ def _recordings(folder: Path, key: str) -> list[Path]:
     return found
 
 
-def _through_telephone(wave: Wave, sample_rate: int) -> Wave:
-    """What a fixed-line telephone leaves: a band of 0.1-0.4 to 3-3.9 kHz, coded as G.711 does."""
-    edges = random.uniform(*TELEPHONE_LOW_HZ), random.uniform(*TELEPHONE_HIGH_HZ)
-    narrow = soxr.resample(wave, sample_rate, TELEPHONE_RATE)
+def _through_telephone(wave: Wave, _sample_rate: int) -> Wave:
+    return telephone(wave, random.uniform(*TELEPHONE_LOW_HZ), random.uniform(*TELEPHONE_HIGH_HZ))
+
+
+def telephone(wave: Wave, low_hz: float, high_hz: float) -> Wave:
+    """What a fixed line leaves of a wave: a band, sampled at 8 kHz, coded as G.711 does."""
+    narrow = soxr.resample(wave, SAMPLE_RATE, TELEPHONE_RATE)
+    edges = low_hz, high_hz
     band = scipy.signal.butter(2, edges, "bandpass", fs=TELEPHONE_RATE, output="sos")
     coded = mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))
-    heard: Wave = soxr.resample(coded, TELEPHONE_RATE, sample_rate)
+    heard: Wave = soxr.resample(coded, TELEPHONE_RATE, SAMPLE_RATE)
     return heard
 
 
