@@ -20,7 +20,7 @@ from hive_mtl.learn.model import UnifiedModel, make_heads
 from hive_mtl.learn.tasks import get_task
 from learning import tiny_recipe
 
-CALIBRATION = Calibration(slope=8.0, intercept=-2.0, thresholds={"0.01": 0.4})
+CALIBRATION = Calibration(weights={"score": 8.0}, intercept=-2.0, thresholds={"0.01": 0.4})
 DATA = DataSummary(corpus="tiny", speakers=3, utterances=6, hours=0.1, licences=("CC0",))
 
 

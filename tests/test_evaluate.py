@@ -44,6 +44,7 @@ class KnownModel:
             calibration=calibration,
             created="2026-01-01T00:00:00Z",
         )
+        self.calibration = calibration
         self.vectors = vectors
         self.outputs = outputs or [{}] * len(vectors)
         self.sources = []
@@ -58,6 +59,8 @@ class KnownModel:
                 vector=np.array(vector, np.float32),
                 heads={task: np.array(output, np.float32) for task, output in outputs.items()},
                 duration_s=3.0,
+                speech_seconds=3.0,
+                snr_db=30.0,
             )
 
 
@@ -105,11 +108,21 @@ def test_figures_are_those_of_all_pairs_inside_a_corpus():
 
 
 def test_cllr_uses_the_calibration_of_the_model():
-    calibration = Calibration(slope=3.0, intercept=-1.0, thresholds={})
+    calibration = Calibration(weights={"score": 3.0}, intercept=-1.0, thresholds={})
     model = KnownModel([at(0), at(0), at(90)], calibration=calibration)
     found = row(evaluate(model, table("aab"), bootstrap=DRAWS))
     expected = metrics.cllr(np.array([2.0, -1, -1]), np.array([True, False, False]))
     assert found.cllr.value == pytest.approx(expected)
+
+
+def test_cllr_goes_by_the_quality_of_both_sides():
+    weights = {"score": 3.0, "log_shorter": 0.5, "score*log_shorter": 1.0}
+    calibration = Calibration(weights=weights, intercept=-1.0, thresholds={})
+    model = KnownModel([at(0), at(0), at(90)], calibration=calibration)
+    found = row(evaluate(model, table("aab"), bootstrap=DRAWS))
+    slope, offset = 3 + np.log(3), 0.5 * np.log(3) - 1
+    llr = np.array([slope + offset, offset, offset])
+    assert found.cllr.value == pytest.approx(metrics.cllr(llr, np.array([True, False, False])))
 
 
 def test_within_gender_leaves_out_unknown_gender():
@@ -152,7 +165,7 @@ def test_refusing_never_helps(refused):
     angles = [0, 20, 60, 70, 90, 15]
     outputs = [{"gender": [0.3, 0.7], "age": [0.9, 0.1 * i]} for i in range(6)]
     labels = {"gender": "mffmmf", "age": ["10", "20", "30", "40", "50", "60"]}
-    calibration = Calibration(slope=5.0, intercept=-2.0, thresholds={})
+    calibration = Calibration(weights={"score": 5.0}, intercept=-2.0, thresholds={})
     whole = [at(angle) for angle in angles]
     partial = [None if i in refused else vector for i, vector in enumerate(whole)]
     reports = [

@@ -20,7 +20,7 @@ from learning import tiny_recipe
 from voices import RATE, voice
 
 SECONDS = (0.5, 60.0, 1.0, 3.7, 12.0, 0.8)
-CALIBRATION = Calibration(slope=8.0, intercept=-2.0, thresholds={"0.01": 0.4})
+CALIBRATION = Calibration(weights={"score": 8.0}, intercept=-2.0, thresholds={"0.01": 0.4})
 
 
 @pytest.fixture(scope="module")

@@ -122,41 +122,6 @@ def test_cllr():
     assert metrics.cllr(llr, target) == pytest.approx((np.log2(1.5) + np.log2(1.25)) / 2)
 
 
-def test_calibration_recovers_the_true_likelihood_ratio():
-    # two unit normals at 0 and 2: the log-likelihood ratio is 2 s - 2, whatever the class sizes
-    scores, target = normal_trials(100_000)
-    calibration = metrics.fit_calibration(scores, target)
-    assert calibration.slope == pytest.approx(2, abs=0.05)
-    assert calibration.intercept == pytest.approx(-2, abs=0.05)
-
-
-def test_calibration_thresholds_reach_their_false_alarm_rates():
-    scores, target = normal_trials(100_000)
-    thresholds = metrics.fit_calibration(scores, target).thresholds
-    assert list(thresholds) == ["0.1", "0.01", "0.001"]
-    for rate, threshold in thresholds.items():
-        accepted = np.mean(scores[~target] >= threshold)
-        assert accepted <= float(rate)
-        assert accepted == pytest.approx(float(rate), rel=0.05)
-
-
-def test_calibration_is_finite_without_overlap_and_without_information():
-    target = np.array([False, False, True, True])
-    apart = metrics.fit_calibration(np.array([0.1, 0.2, 0.8, 0.9]), target)
-    assert 0 < apart.slope < 1000
-    assert apart.thresholds["0.001"] > 0.2
-    equal = metrics.fit_calibration(np.full(4, 0.3), target)
-    assert equal.slope * 0.3 + equal.intercept == pytest.approx(0, abs=1e-6)
-
-
-def test_calibration_survives_outliers():
-    scores, target = normal_trials(200)
-    scores[0] = 1e6
-    calibration = metrics.fit_calibration(scores, target)
-    assert np.isfinite([calibration.slope, calibration.intercept]).all()
-
-
-@given(trials(), st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]))
 def test_a_threshold_keeps_its_rate_and_is_the_lowest_score_to_do_so(case, rate):
     scores, target = case
     threshold = metrics.threshold_at_false_alarm(scores, target, rate)
@@ -186,18 +151,16 @@ def test_no_threshold_reaches_a_rate_below_that_of_the_missing():
 )
 def test_what_cannot_be_judged_is_refused(scores, target):
     scores, target = np.array(scores, dtype=float), np.array(target, dtype=bool)
-    for figure in (metrics.eer, metrics.min_dcf, metrics.cllr, metrics.fit_calibration):
+    for figure in (metrics.eer, metrics.min_dcf, metrics.cllr):
         with pytest.raises(DataError):
             figure(scores, target)
 
 
-def test_weightless_classes_and_infinite_scores_are_refused():
+def test_weightless_classes_are_refused():
     scores, target = np.array([0.0, 1.0]), np.array([False, True])
     for figure in (metrics.eer, metrics.cllr):
         with pytest.raises(DataError, match="weight"):
             figure(scores, target, np.array([0.0, 1.0]))
-    with pytest.raises(DataError, match="infinite"):
-        metrics.fit_calibration(np.array([np.inf, 1.0]), target)
 
 
 def test_top1_wants_the_right_voice_alone_in_front():

@@ -20,7 +20,7 @@ from hive_mtl.model_file import seal
 
 DIM = 16
 CALIBRATION = Calibration(
-    slope=10.0, intercept=-5.0, thresholds={"0.1": 0.3, "0.01": 0.5, "0.001": 0.7}
+    weights={"score": 10.0}, intercept=-5.0, thresholds={"0.1": -2.0, "0.01": 0.0, "0.001": 2.0}
 )
 GENDER = HeadDescription(task="gender", kind="classes", classes=("female", "male"))
 AGE = HeadDescription(

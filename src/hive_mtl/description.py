@@ -7,12 +7,22 @@ the only thing that the two wings share about a model.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 ONNX_METADATA_KEY = "hive_mtl"
 ONNX_INPUTS = ("waves", "lengths")  # (batch, samples) float32 and (batch,) int64, in samples
 Trim = Literal["speech", "loudest"]  # see hive_mtl.audio.trim
 ONNX_EMBEDDING = "embedding"  # (batch, dim) float32, unit norm; every head is an output of its name
+
+Feature = Literal[
+    "score",
+    "log_shorter",
+    "log_longer",
+    "lower_snr",
+    "higher_snr",
+    "score*log_shorter",
+    "score*lower_snr",
+]  # see hive_mtl.calibration
 
 
 class _Frozen(BaseModel):
@@ -44,15 +54,17 @@ class HeadDescription(_Frozen):
 
 
 class Calibration(_Frozen):
-    """Cosine score -> probability of 'same voice' at equal priors, fitted on validation voices.
+    """What a cosine score says, given the quality of both sides; fitted on voices not learnt from.
 
-    ``log-likelihood ratio = slope * score + intercept``; ``thresholds`` maps a false-alarm rate
-    ("0.1", "0.01", "0.001") to the cosine score at which it is reached.
+    ``log-likelihood ratio = intercept + sum of weight * feature``, natural logarithm, for 'same
+    voice' against 'different voices'; the features are those of :mod:`hive_mtl.calibration`, and
+    one that has no weight counts nothing. ``thresholds`` maps a false-alarm rate ("0.1", "0.01",
+    "0.001") to the log-likelihood ratio at which it is reached.
     """
 
-    slope: float
-    intercept: float
-    thresholds: dict[str, float]
+    weights: dict[Feature, FiniteFloat]
+    intercept: FiniteFloat
+    thresholds: dict[str, FiniteFloat]
 
 
 class DataSummary(_Frozen):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -24,7 +23,6 @@ Indices = npt.NDArray[np.int64]
 P_TARGET = 0.01  # the prior of the NIST and VoxSRC detection cost
 FALSE_ALARM_RATES = ("0.1", "0.01", "0.001")  # whose thresholds a calibration keeps
 CALIBRATION_BINS = 15  # of the expected calibration error, as in Guo et al.
-_NEWTON_STEPS = 100
 _WEIGHTLESS = "weights: a class of trials weighs nothing: give both classes some weight"
 
 
@@ -168,12 +166,14 @@ def penalise_missing(scores: Floats, target: Bools, missing: Bools) -> Float64s:
     return np.where(missing, np.where(target, -np.inf, np.inf), scores)
 
 
-def threshold_at_false_alarm(scores: Floats, target: Bools, rate: float) -> float:
+def threshold_at_false_alarm(
+    scores: Floats, target: Bools, rate: float, weights: Floats | None = None
+) -> float:
     """The lowest threshold that accepts at most the fraction ``rate`` of the non-targets.
 
     Where there are fewer than ``1 / rate`` non-targets it lies just above the highest of them.
     """
-    rates = det_points(scores, target)
+    rates = det_points(scores, target, weights)
     allowed = np.flatnonzero(rates.false_alarm <= rate + 1e-12)  # 1 - 0.99 is above 0.01
     if len(allowed) == 0:
         raise DataError(
@@ -183,23 +183,6 @@ def threshold_at_false_alarm(scores: Floats, target: Bools, rate: float) -> floa
     if allowed[0] == len(rates.threshold) - 1:
         return float(np.nextafter(rates.threshold[-2], np.inf))
     return float(rates.threshold[allowed[0]])
-
-
-def fit_calibration(scores: Floats, target: Bools) -> Calibration:
-    """Fits ``log-likelihood ratio = slope * score + intercept`` at equal priors.
-
-    Prior-weighted logistic regression (Brummer & Doddington 2013) of ``(trials,)`` by Newton's
-    method. The labels are softened by Platt's ``1 / (trials of the class + 2)``, which keeps the
-    slope finite where the classes do not overlap and is nothing where trials are many.
-    """
-    scores, target = checked_trials(scores, target)
-    if not np.isfinite(scores).all():
-        raise DataError("trials: a score is infinite: leave recordings without a vector out")
-    slope, intercept = _fit_logistic(scores, target)
-    thresholds = {
-        rate: threshold_at_false_alarm(scores, target, float(rate)) for rate in FALSE_ALARM_RATES
-    }
-    return Calibration(slope=slope, intercept=intercept, thresholds=thresholds)
 
 
 def top1(scores: Floats, right: Indices) -> Bools:
@@ -266,33 +249,6 @@ def expected_calibration_error(confidence: Floats, right: Bools) -> float:
     gap = right[given] - confidence[given]
     bins = np.bincount(np.digitize(confidence[given], edges, right=True), weights=gap)
     return float((np.abs(bins).sum() + (~given).sum()) / len(confidence))
-
-
-def _fit_logistic(scores: Float64s, target: Bools) -> tuple[float, float]:
-    counts = np.where(target, target.sum(), (~target).sum())
-    soft = 1 / (counts + 2)
-    label = np.where(target, 1 - soft, soft)
-    weight = 0.5 / counts
-    centre, spread = scores.mean(), scores.std() or 1.0
-    design = np.stack([(scores - centre) / spread, np.ones(len(scores))], axis=1)
-
-    def loss(coefficients: Float64s) -> float:
-        logit = design @ coefficients
-        return float(weight @ (np.logaddexp(0, logit) - label * logit))
-
-    best = np.zeros(2)
-    for _ in range(_NEWTON_STEPS):
-        posterior = np.exp(-np.logaddexp(0, -(design @ best)))
-        gradient = design.T @ (weight * (posterior - label))
-        if np.abs(gradient).max() < 1e-9:
-            break
-        curvature = (design.T * (weight * posterior * (1 - posterior))) @ design
-        step = np.linalg.lstsq(curvature, gradient)[0]
-        while loss(best - step) > loss(best):  # a full step may overshoot far from the optimum
-            step = step / 2
-        best = best - step
-    slope = best[0] / spread
-    return float(slope), float(best[1] - slope * centre)
 
 
 def checked_trials(scores: Floats, target: Bools) -> tuple[Float64s, Bools]:

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.errors import DataError
+
 MAX_PAIRS = 5_000_000  # target pairs, and as many non-target pairs: some 100 MB each
 UNKNOWN = -1
+_KALDI_LABELS = {"target": True, "nontarget": False}
+_VOXCELEB_LABELS = {"1": True, "0": False}
 _TRIALS_AT_ONCE = 65_536
 
 Indices = npt.NDArray[np.int64]
@@ -36,6 +41,50 @@ class Trials:
     def select(self, keep: Bools) -> "Trials":
         """The trials where ``keep``, ``(trials,)``, is True."""
         return Trials(self.left[keep], self.right[keep], self.target[keep], self.sampled)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One line of a trial list.
+
+    Attributes:
+        left: the name of an utterance, as it stands in the list.
+        right: of another one.
+        target: whether one speaker said both.
+        place: of the line, for messages.
+    """
+
+    left: str
+    right: str
+    target: bool
+    place: str
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a list with lines ``1 a.wav b.wav`` (VoxCeleb) or ``a b target`` (Kaldi).
+
+    Raises:
+        DataError: the list cannot be read, is empty, or a line is of neither form.
+    """
+    form = "give lines such as '1 a.wav b.wav' or 'a b target|nontarget'"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read as a trial list ({error.strerror}): {form}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: cannot be read as a trial list (not text in UTF-8): {form}"
+        ) from error
+    pairs = [
+        _pair(words, f"{path}, line {number}")
+        for number, line in enumerate(text.splitlines(), 1)
+        if (words := line.split())
+    ]
+    if not pairs:
+        raise DataError(f"{path}: no trials: {form}")
+    return pairs
 
 
 def all_pairs(
@@ -76,7 +125,11 @@ def all_pairs(
     )
 
 
-def cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> npt.NDArray[np.float64]:
+def cosines(
+    vectors: npt.NDArray[np.float32],
+    trials: Trials,
+    others: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float64]:
     """The score of each trial ``(trials,)``, in [-1, 1].
 
     Worked out in pieces: the vectors of millions of trials at once would fill the memory.
@@ -84,13 +137,25 @@ def cosines(vectors: npt.NDArray[np.float32], trials: Trials) -> npt.NDArray[np.
     Args:
         vectors: ``(utterances, dim)`` of unit norm.
         trials: pairs of these utterances.
+        others: ``(utterances, dim)`` of the right sides, where they are heard in another way.
     """
+    others = vectors if others is None else others
     scores = np.empty(len(trials))
     for start in range(0, len(trials), _TRIALS_AT_ONCE):
         part = slice(start, start + _TRIALS_AT_ONCE)
-        left, right = vectors[trials.left[part]], vectors[trials.right[part]]
+        left, right = vectors[trials.left[part]], others[trials.right[part]]
         scores[part] = np.einsum("td,td->t", left, right)
     return np.clip(scores, -1.0, 1.0)
+
+
+def _pair(words: list[str], place: str) -> Pair:
+    if len(words) == 3 and words[2] in _KALDI_LABELS:
+        return Pair(words[0], words[1], _KALDI_LABELS[words[2]], place)
+    if len(words) == 3 and words[0] in _VOXCELEB_LABELS:
+        return Pair(words[1], words[2], _VOXCELEB_LABELS[words[0]], place)
+    raise DataError(
+        f"{place}: '{' '.join(words)}' is no trial: write '1 a.wav b.wav' or 'a b target|nontarget'"
+    )
 
 
 def _codes(names: Sequence[str | None]) -> Indices:

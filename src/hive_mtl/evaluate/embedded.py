@@ -1,6 +1,6 @@
 """A table of utterances after the model has heard each of them once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hive_mtl.audio import Segment
+from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
 from hive_mtl.use.embedding import Embedding
@@ -46,6 +47,8 @@ class EmbeddedTable:
         table: as :func:`hive_mtl.learn.utterances.conform` makes it.
         vectors: ``(utterances, dim)`` unit norm; zeros where there is none.
         missing: ``(utterances,)`` True where there is no vector.
+        speech_s: ``(utterances,)`` seconds of speech; 0 where there is no vector.
+        snr_db: ``(utterances,)`` signal-to-noise ratio; 0 where there is no vector.
         heads: each head's raw output ``(outputs,)`` per utterance; None where there is none.
         duration_s: ``(utterances,)`` infinite where neither the table nor the model can tell, so
             that an unreadable recording is not left out as too short.
@@ -55,6 +58,8 @@ class EmbeddedTable:
     table: pa.Table
     vectors: npt.NDArray[np.float32]
     missing: Bools
+    speech_s: npt.NDArray[np.float64]
+    snr_db: npt.NDArray[np.float64]
     heads: tuple[Mapping[str, npt.NDArray[np.float32]] | None, ...]
     duration_s: npt.NDArray[np.float64]
     failures: tuple[Failure, ...]
@@ -118,6 +123,10 @@ class EmbeddedTable:
         long_enough = self.duration_s >= min_duration_s
         return np.flatnonzero((self.corpus == corpus) & known & long_enough)
 
+    def sides(self, utterances: Indices) -> Sides:
+        """How good these utterances are, ``(utterances,)``, as one side of trials."""
+        return Sides(self.speech_s[utterances], self.snr_db[utterances])
+
     def crosses_sessions(self, utterances: Indices) -> bool:
         """Whether one of these speakers has two sessions, so that each is compared across them."""
         known = {
@@ -144,11 +153,12 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
 
 
 def collect(
-    table: pa.Table, results: Iterator[Embedding | EmbeddingError], dim: int
+    table: pa.Table, results: Iterable[Embedding | EmbeddingError], dim: int
 ) -> EmbeddedTable:
     """The rows of a table with what was made of each, in order: vectors ``(dim,)`` or errors."""
     vectors = np.zeros((len(table), dim), dtype=np.float32)
     missing = np.zeros(len(table), dtype=np.bool_)
+    speech_s, snr_db = np.zeros(len(table)), np.zeros(len(table))
     duration = table["duration_s"].to_numpy().astype(np.float64)
     heads: list[Mapping[str, npt.NDArray[np.float32]] | None] = []
     failures = []
@@ -159,11 +169,21 @@ def collect(
             heads.append(None)
             continue
         vectors[row] = result.vector
+        speech_s[row], snr_db[row] = result.speech_seconds, result.snr_db
         heads.append(result.heads)
         if np.isnan(duration[row]):
             duration[row] = result.duration_s
     duration[np.isnan(duration)] = np.inf
-    return EmbeddedTable(table, vectors, missing, tuple(heads), duration, tuple(failures))
+    return EmbeddedTable(
+        table=table,
+        vectors=vectors,
+        missing=missing,
+        speech_s=speech_s,
+        snr_db=snr_db,
+        heads=tuple(heads),
+        duration_s=duration,
+        failures=tuple(failures),
+    )
 
 
 def segments(table: pa.Table) -> Iterator[Segment]:

@@ -44,7 +44,7 @@ def evaluate(
     """
     embedded = embed_table(model, table)
     resampling = Bootstrap(bootstrap, SEED)
-    verifier = Verifier(embedded, model.description.calibration, resampling)
+    verifier = Verifier(embedded, model.calibration, resampling)
     if trials is None:
         verification = [
             row for corpus in embedded.corpora for row in verifier.corpus(corpus, min_duration_s)

@@ -72,8 +72,8 @@ class Report:
         )
         trials = (
             f"Trials inside a corpus, utterances of {self.min_duration_s:g} s and more, unless a "
-            "list gives them. minDCF at a target prior of 0.01; Cllr by the model's own "
-            "calibration, minCllr by the best one for these trials."
+            "list gives them. minDCF at a target prior of 0.01; Cllr by the calibration in "
+            "force and the quality of both sides, minCllr by the best one for these trials."
         )
         closed_set = (
             "Closed set, one utterance enrolled per speaker, mean over repeated choices of it. "

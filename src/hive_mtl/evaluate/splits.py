@@ -7,6 +7,7 @@ from hive_mtl.errors import DataError
 from hive_mtl.learn.utterances import validation_utterances
 
 VALIDATION = "validation"
+SAME_RECORDING = " (same recording)"
 
 
 def take_split(table: pa.Table, split: str, origin: str) -> pa.Table:
@@ -52,6 +53,6 @@ def unheard(table: pa.Table) -> pa.Table | None:
 
 
 def _same_recording_apart(table: pa.Table) -> pa.Table:
-    apart = pc.binary_join_element_wise(table["corpus"], "(same recording)", " ")
+    apart = pc.binary_join_element_wise(table["corpus"], SAME_RECORDING, "")
     corpus = pc.if_else(pc.is_valid(table["same_recording"]), apart, table["corpus"])
     return table.set_column(table.schema.get_field_index("corpus"), "corpus", corpus)

@@ -1,6 +1,6 @@
 """Trial lists as others publish them, read against a table of utterances."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,9 @@ import pyarrow as pa
 
 from hive_mtl.audio import AUDIO_SUFFIXES
 from hive_mtl.errors import DataError
-from hive_mtl.trials import Trials
+from hive_mtl.trials import Trials, read_pairs
 
 _AMBIGUOUS = -1
-_KALDI_LABELS = {"target": True, "nontarget": False}
-_VOXCELEB_LABELS = {"1": True, "0": False}
 
 
 def read_trials(path: Path, table: pa.Table) -> Trials:
@@ -30,47 +28,21 @@ def read_trials(path: Path, table: pa.Table) -> Trials:
     right: list[int] = []
     target: list[bool] = []
     unmatched: list[str] = []
-    for place, (first, second, is_target) in _lines(path):
-        for name, side in ((first, left), (second, right)):
+    for pair in read_pairs(path):
+        for name, side in ((pair.left, left), (pair.right, right)):
             row = rows.get(_without_suffix(name))
             if row is None or row == _AMBIGUOUS:
                 fault = "no utterance" if row is None else "several utterances"
-                unmatched.append(f"{place}: '{name}' matches {fault} of the table")
+                unmatched.append(f"{pair.place}: '{name}' matches {fault} of the table")
             else:
                 side.append(row)
-        target.append(is_target)
+        target.append(pair.target)
     if unmatched:
         raise DataError(
             f"{unmatched[0]} (and {len(unmatched) - 1} more such names in the list): name each "
             "utterance by its path, or by its id in a column 'utterance'"
         )
-    if not target:
-        raise DataError(f"{path}: no trials: give lines such as '1 a.wav b.wav' or 'a b target'")
     return Trials(np.array(left), np.array(right), np.array(target))
-
-
-def _lines(path: Path) -> Iterator[tuple[str, tuple[str, str, bool]]]:
-    """Where each trial stands, and the trial itself; blank lines are passed over."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a trial list ({error}): give a text file"
-        ) from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if words := line.split():
-            place = f"{path}, line {number}"
-            yield place, _trial(words, place)
-
-
-def _trial(words: list[str], place: str) -> tuple[str, str, bool]:
-    if len(words) == 3 and words[2] in _KALDI_LABELS:
-        return words[0], words[1], _KALDI_LABELS[words[2]]
-    if len(words) == 3 and words[0] in _VOXCELEB_LABELS:
-        return words[1], words[2], _VOXCELEB_LABELS[words[0]]
-    raise DataError(
-        f"{place}: '{' '.join(words)}' is no trial: write '1 a.wav b.wav' or 'a b target|nontarget'"
-    )
 
 
 def _rows_by_name(table: pa.Table) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.isotonic import isotonic_regression
 
 from hive_mtl import metrics
+from hive_mtl.calibration import extremes, line
 from hive_mtl.description import Calibration
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
@@ -57,7 +58,7 @@ class Verification:
         sampled: trials are a sample of all pairs.
         eer: a fraction.
         min_dcf: at a target prior of 0.01.
-        cllr: in bits, by the calibration that the model ships with.
+        cllr: in bits, by the calibration in force and the quality of both sides.
         min_cllr: in bits, by the best calibration for these very trials.
         curve: for the plots.
     """
@@ -148,7 +149,11 @@ class Verifier:
         ranked = metrics.rank(scores, trials.target)
         costs = None
         if self.calibration is not None:
-            costs = metrics.llr_cost(_llr(self.calibration, scores), trials.target)
+            llr = self._llr(self.calibration, trials, cosine)
+            lowest, highest = extremes(self.calibration)
+            # as wrong as can be: by an infinite penalty, one file would make Cllr infinite
+            wrong = np.where(trials.target, lowest, highest)
+            costs = metrics.llr_cost(np.where(missing, wrong, llr), trials.target)
         weigh = trial_weights(self.embedded.voice, trials)
 
         def figures(draw: Draw) -> list[float]:
@@ -168,6 +173,11 @@ class Verifier:
             min_cllr=min_cllr(scores, trials.target),
             curve=_curve(ranked.error_rates(), cosine[~missing], trials.target[~missing]),
         )
+
+    def _llr(self, calibration: Calibration, trials: Trials, cosine: Floats) -> Floats:
+        """Log-likelihood ratios ``(trials,)`` by the quality of both sides."""
+        sides = self.embedded.sides(trials.left), self.embedded.sides(trials.right)
+        return line(calibration, *sides).llr(cosine)
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:
@@ -209,15 +219,6 @@ def min_cllr(scores: Floats, target: Bools) -> float:
 def _cost(weights: Floats, posterior: Floats) -> float:
     present = weights > 0  # a certain posterior costs nothing where no trial contradicts it
     return float(-(weights[present] @ np.log2(posterior[present])))
-
-
-def _llr(calibration: Calibration, scores: Floats) -> Floats:
-    """Log-likelihood ratios ``(trials,)``; a missing vector is as wrong as a cosine can be.
-
-    An infinite penalty would make Cllr infinite by a single unreadable file; a cosine of -1 for a
-    target or 1 for a non-target still costs more than any answer.
-    """
-    return calibration.slope * np.clip(scores, -1.0, 1.0) + calibration.intercept
 
 
 def _curve(rates: metrics.ErrorRates, cosine: Floats, target: Bools) -> Curve:

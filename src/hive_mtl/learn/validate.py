@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hive_mtl import metrics, trials
+from hive_mtl.calibration import fit_scores
 from hive_mtl.description import Calibration
 from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.losses._base import ABSENT
@@ -35,7 +36,8 @@ class Validation:
         balanced_accuracy: by task, of the heads whose answer is a class.
         threshold_error: by task, of the ordinal heads: the share of the thresholds that a label
             decides and the head gets wrong.
-        calibration: score -> probability over the trials of ``eer``; None where there are none.
+        calibration: of scores over the trials of ``eer``, corpora weighing alike; None where there
+            are none.
         monitor: by task, the accuracy on listed crops of the training voices, see
             :mod:`hive_mtl.learn.crops`.
     """
@@ -77,7 +79,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     embeddings, heads = _run(model, prepared, tasks)
     eer: dict[str, float] = {}
     same_recording: dict[str, float] = {}
-    scores, target = [], []
+    scores, target, group = [], [], []
     for corpus, same, rows in _trial_groups(prepared):
         voices = prepared.table["speaker"].take(rows).to_pylist()
         pairs = trials.all_pairs(voices, max_pairs=MAX_TRIALS)
@@ -88,8 +90,11 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
         if not same:
             scores.append(cosines)
             target.append(pairs.target)
+            group.append(np.full(len(pairs), len(group)))
     calibration = (
-        metrics.fit_calibration(np.concatenate(scores), np.concatenate(target)) if scores else None
+        fit_scores(np.concatenate(scores), np.concatenate(target), np.concatenate(group))
+        if scores
+        else None
     )
     accuracy, threshold_error = _head_figures(heads, prepared, tasks)
     return Validation(eer, same_recording, accuracy, threshold_error, calibration)

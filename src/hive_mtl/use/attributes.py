@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hive_mtl.audio import Source, describe_source
 from hive_mtl.description import HeadDescription
-from hive_mtl.errors import AudioError
+from hive_mtl.use.embedding import require_speech
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -39,8 +39,7 @@ class Answer:
 def attributes(model: "Model", source: Source) -> dict[str, Answer]:
     """Answers every task that may be asked; see :meth:`hive_mtl.Model.attributes`."""
     embedding = model.embed(source)
-    if embedding.speech_seconds == 0:
-        raise AudioError(f"{describe_source(source)}: no speech found: give a recording of a voice")
+    require_speech(describe_source(source), embedding.speech_seconds, embedding.snr_db)
     may_be_asked = [head for head in model.description.heads if not head.withheld]
     return {head.task: decode(head, embedding.heads[head.task]) for head in may_be_asked}
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.errors import AudioError
+
 ENOUGH_SPEECH_S = 1.0
+ENOUGH_SNR_DB = 3.0
 _NOISY_SNR_DB = 10.0
 _CLIPPED_FRACTION = 0.001
 
@@ -42,6 +45,25 @@ class Embedding:
             "clipped": self.clipped > _CLIPPED_FRACTION,
         }
         return tuple(flag for flag, raised in found.items() if raised)
+
+
+def lacks_speech(speech_s: float, snr_db: float) -> str:
+    """Why so much speech, at such a signal-to-noise ratio, tells nothing; "" where it does."""
+    if speech_s < ENOUGH_SPEECH_S:
+        return f"not enough speech ({speech_s:.1f} s): give {ENOUGH_SPEECH_S:g} s or more"
+    if snr_db < ENOUGH_SNR_DB:
+        return f"not enough speech above the noise ({snr_db:.0f} dB): give a cleaner recording"
+    return ""
+
+
+def require_speech(name: str, speech_s: float, snr_db: float) -> None:
+    """Lets pass what tells something.
+
+    Raises:
+        AudioError: ``name`` has too little speech, or noise swallows it.
+    """
+    if reason := lacks_speech(speech_s, snr_db):
+        raise AudioError(f"{name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

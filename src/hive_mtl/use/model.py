@@ -2,22 +2,21 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import overload
 
 from hive_mtl.audio import Source
-from hive_mtl.description import ModelDescription
+from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
-from hive_mtl.use import hub
+from hive_mtl.use import hub, stored_calibration
 from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.network import Network
 from hive_mtl.use.progress import with_progress
 from hive_mtl.use.recordings import pool_pieces, read_pieces
-from hive_mtl.use.verify import Side, Verdict, verify
+from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, Verdict, verify
 from hive_mtl.use.windows import embed_windows
 
 
@@ -26,6 +25,7 @@ def load(
     *,
     threads: int | None = None,
     device: str = "cpu",
+    calibration: str | os.PathLike[str] | None = None,
 ) -> "Model":
     """Loads a model.
 
@@ -36,15 +36,26 @@ def load(
         threads: batches that the network works on at the same time, each on one core; None is one
             for every core of this machine.
         device: "cpu", or "cuda" where the package onnxruntime-gpu is installed.
+        calibration: a file that ``hive-mtl calibrate`` wrote; None is the one that it keeps for
+            this model, where there is one, else the model's own.
 
     Raises:
         ConfigError: ``threads`` or ``device`` is not possible here.
         MissingExtraError: a model on the Hub, and ``huggingface_hub`` is not installed.
-        ModelError: there is no model, or it is broken, changed, foreign or of another format.
+        ModelError: there is no model, or it is broken, changed, foreign or of another format; or
+            the calibration is damaged or for another model.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
-    return Model(Network(_model_file(path), device), threads or _cores())
+    network = Network(_model_file(path), device)
+    model_id = network.description.model_id
+    if calibration is not None:
+        in_force = stored_calibration.read(Path(calibration), model_id)
+    else:
+        in_force = stored_calibration.find(network.path, model_id) or (
+            network.description.calibration
+        )
+    return Model(network, threads or _cores(), in_force)
 
 
 class Model:
@@ -54,18 +65,33 @@ class Model:
     and pickled (it is then loaded again from its file).
     """
 
-    def __init__(self, network: Network, threads: int) -> None:
+    def __init__(self, network: Network, threads: int, calibration: Calibration | None) -> None:
         self._network = network
         self._threads = threads
+        self._calibration = calibration
         self._engine = Engine(network, threads)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reload, (self._network.path, self._threads, self._network.device)
+        network = self._network
+        return _reload, (network.path, network.device, self._threads, self._calibration)
 
     @property
     def description(self) -> ModelDescription:
         """What the model says about itself: its tasks, its data, where it came from."""
         return self._network.description
+
+    @property
+    def file(self) -> Path:
+        """The ONNX file that it was loaded from."""
+        return self._network.path
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its scores are read: by ``description.calibration``, or what was put in its place.
+
+        None where the model has no calibration, so that scores have no threshold or probability.
+        """
+        return self._calibration
 
     @overload
     def embed(self, source: Source) -> Embedding: ...
@@ -131,21 +157,26 @@ class Model:
         for _, recording in groupby(pieces, key=lambda item: item[0].recording):
             yield pool_pieces(list(recording), self.description.model_id)
 
-    def verify(self, a: Side, b: Side, *, false_alarm: float = 0.01) -> Verdict:
+    def verify(
+        self, a: Side, b: Side, *, false_alarm: float = FALSE_ALARM, prior: float = PRIOR
+    ) -> Verdict:
         """Tells whether two sides are the same voice; not a proof of identity, no anti-spoofing.
 
         Args:
             a: a recording as for :meth:`embed`, or a list of recordings of one voice.
             b: likewise.
             false_alarm: at most this share of pairs of different voices is to pass for the same;
-                one of the rates that the model is calibrated for.
+                one of the rates that the model is calibrated for, 0.1, 0.01 and 0.001.
+            prior: probability of 'same voice' before anything is heard; moves the probability, not
+                the decision.
 
         Raises:
-            AudioError: a recording fails, or a side has less than a second of speech.
-            ConfigError: the model is not calibrated for ``false_alarm``.
+            AudioError: a recording fails, or a side has less than a second of speech, or noise
+                swallows it.
+            ConfigError: the model is not calibrated for ``false_alarm``, or ``prior`` is none.
             ModelError: the model is not calibrated at all.
         """
-        return verify(self, a, b, false_alarm=false_alarm)
+        return verify(self, a, b, false_alarm=false_alarm, prior=prior)
 
     def attributes(self, source: Source) -> dict[str, Answer]:
         """Asks the task heads about the voice in a recording.
@@ -166,14 +197,14 @@ def _model_file(path: str | os.PathLike[str] | None) -> Path:
     if path is not None:
         given = Path(path).absolute()  # children and copies load it again, maybe from elsewhere
         return given / "model.onnx" if given.is_dir() else given
-    shipped = Path(str(files("hive_mtl.use") / "pretrained" / "model.onnx"))
+    shipped = stored_calibration.shipped_model()
     if not shipped.is_file():
         raise ModelError("this installation ships no model: give the path of a trained one")
     return shipped
 
 
-def _reload(path: Path, threads: int, device: str) -> Model:
-    return load(path, threads=threads, device=device)
+def _reload(path: Path, device: str, threads: int, calibration: Calibration | None) -> Model:
+    return Model(Network(path, device), threads, calibration)
 
 
 def _cores() -> int:

@@ -1,12 +1,42 @@
 """Scores between embeddings, and what a score means."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.description import Calibration, ModelDescription
-from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.calibration import Line, Sides, line
+from hive_mtl.description import Calibration
+from hive_mtl.errors import ConfigError
+from hive_mtl.use.embedding import Embedding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """What one or more recordings of a voice give together.
+
+    Attributes:
+        vector: ``(dim,)`` float32, unit norm: the mean of the recordings.
+        speech_seconds: of speech in all of them.
+        snr_db: their signal-to-noise ratio, by the speech in each.
+    """
+
+    vector: npt.NDArray[np.float32]
+    speech_seconds: float
+    snr_db: float
+
+
+def pooled(embeddings: Sequence[Embedding]) -> Voice:
+    """One voice from one or more embeddings of its recordings."""
+    speech = np.array([each.speech_seconds for each in embeddings])
+    snr = np.array([each.snr_db for each in embeddings])
+    return Voice(
+        vector=mean_vector(np.stack([each.vector for each in embeddings])),
+        speech_seconds=float(speech.sum()),
+        snr_db=float(np.average(snr, weights=speech if speech.any() else None)),
+    )
 
 
 def mean_vector(
@@ -22,31 +52,32 @@ def cosine(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     return float(np.clip(a @ b, -1.0, 1.0))
 
 
-def calibration_of(description: ModelDescription) -> Calibration:
-    """How the model's scores are to be read.
+def line_between(calibration: Calibration, a: Voice, b: Voice) -> Line:
+    """How a score between two voices is read: a :class:`Line` of one trial."""
+    left, right = (
+        Sides(np.array([side.speech_seconds]), np.array([side.snr_db])) for side in (a, b)
+    )
+    return line(calibration, left, right)
+
+
+def probability(llr: float, prior: float) -> float:
+    """Probability of 'same voice' after a log-likelihood ratio, where it was ``prior`` before.
 
     Raises:
-        ModelError: the model has no calibration.
+        ConfigError: ``prior`` does not lie between 0 and 1.
     """
-    if description.calibration is None:
-        raise ModelError(
-            f"model {description.name}: has no calibration, so its scores have no threshold or "
-            "probability: use a model trained with validation voices, or compare vectors yourself"
-        )
-    return description.calibration
-
-
-def probability(calibration: Calibration, score: float) -> float:
-    """Probability of 'same voice' where same and different are equally likely beforehand."""
-    llr = calibration.slope * score + calibration.intercept
-    return 1.0 / (1.0 + math.exp(-llr)) if llr >= 0 else math.exp(llr) / (1.0 + math.exp(llr))
+    if not 0 < prior < 1:
+        raise ConfigError(f"prior {prior:g}: give a probability above 0 and below 1")
+    log_odds = llr + math.log(prior) - math.log1p(-prior)
+    odds = math.exp(-abs(log_odds))
+    return 1 / (1 + odds) if log_odds >= 0 else odds / (1 + odds)
 
 
 def threshold(calibration: Calibration, false_alarm: float) -> float:
-    """The score at which ``false_alarm`` of the pairs of different voices pass for the same.
+    """The log-likelihood ratio that ``false_alarm`` of the pairs of different voices reach.
 
     Raises:
-        ConfigError: the model was not calibrated for this rate.
+        ConfigError: there is no threshold for this rate.
     """
     key = f"{false_alarm:g}"
     if key not in calibration.thresholds:

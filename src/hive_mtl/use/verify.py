@@ -7,18 +7,21 @@ from numbers import Real
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from hive_mtl.audio import Source, describe_source
-from hive_mtl.errors import AudioError, EmbeddingError
-from hive_mtl.use.embedding import ENOUGH_SPEECH_S, Embedding
-from hive_mtl.use.scoring import calibration_of, cosine, mean_vector, probability, threshold
+from hive_mtl.description import Calibration
+from hive_mtl.errors import AudioError, EmbeddingError, ModelError
+from hive_mtl.use.embedding import Embedding, require_speech
+from hive_mtl.use.scoring import Voice, cosine, line_between, pooled, probability, threshold
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
 
 Side = Source | Sequence[Source]
 """One recording, or several of one voice."""
+
+FALSE_ALARM = 0.01
+PRIOR = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,10 @@ class Verdict:
 
     Attributes:
         same: the decision: ``score >= threshold``.
-        probability: of 'same voice' where both answers are equally likely beforehand.
+        probability: of 'same voice', by the score and by how long and how clean both sides are.
         score: cosine of the two embeddings.
-        threshold: the score at which the chosen rate of false alarms is reached.
+        threshold: the score that these two sides need at the chosen rate of false alarms; above 1
+            where they are too short or too noisy for any score to do.
     """
 
     same: bool
@@ -38,19 +42,24 @@ class Verdict:
     threshold: float
 
 
-def verify(model: "Model", a: Side, b: Side, *, false_alarm: float = 0.01) -> Verdict:
+def verify(
+    model: "Model", a: Side, b: Side, *, false_alarm: float = FALSE_ALARM, prior: float = PRIOR
+) -> Verdict:
     """Compares two sides; see :meth:`hive_mtl.Model.verify`."""
-    calibration = calibration_of(model.description)
-    at = threshold(calibration, false_alarm)
+    calibration = _calibration_of(model)
+    enough = threshold(calibration, false_alarm)
+    probability(0.0, prior)  # a prior that cannot be is refused before any work
     sides = recordings_of(a), recordings_of(b)
     embedded = model.embed_stream(chain(*sides))
-    left, right = (_side_vector(side, embedded) for side in sides)
-    score = cosine(left, right)
+    left, right = (_voice(side, embedded) for side in sides)
+    line = line_between(calibration, left, right)
+    score = cosine(left.vector, right.vector)
+    needed = float(line.score_at(enough)[0])
     return Verdict(
-        same=score >= at,
-        probability=probability(calibration, score),
+        same=score >= needed,
+        probability=probability(float(line.llr(np.array([score]))[0]), prior),
         score=score,
-        threshold=at,
+        threshold=needed,
     )
 
 
@@ -67,19 +76,21 @@ def recordings_of(side: Side) -> Sequence[Source]:
     return side
 
 
-def _side_vector(
-    side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]
-) -> npt.NDArray[np.float32]:
-    vectors = []
-    speech_s = 0.0
+def _calibration_of(model: "Model") -> Calibration:
+    if model.calibration is None:
+        raise ModelError(
+            f"model {model.description.name}: has no calibration, so its scores have no threshold "
+            "or probability: hive-mtl calibrate fits one to pairs of recordings"
+        )
+    return model.calibration
+
+
+def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:
+    embeddings = []
     for _, result in zip(side, embedded, strict=False):
         if isinstance(result, EmbeddingError):
             raise AudioError(str(result))
-        vectors.append(result.vector)
-        speech_s += result.speech_seconds
-    if speech_s < ENOUGH_SPEECH_S:
-        raise AudioError(
-            f"{', '.join(map(describe_source, side))}: not enough speech ({speech_s:.1f} s): "
-            f"give {ENOUGH_SPEECH_S:g} s or more on each side"
-        )
-    return mean_vector(np.stack(vectors))
+        embeddings.append(result)
+    voice = pooled(embeddings)
+    require_speech(", ".join(map(describe_source, side)), voice.speech_seconds, voice.snr_db)
+    return voice

@@ -27,6 +27,7 @@ _USING = {
     "embed": "Write the embeddings of recordings to a file.",
     "verify": "Say whether two recordings are of one voice.",
     "attributes": "Estimate gender, age and whatever else the model answers.",
+    "calibrate": "Fit probabilities and thresholds to recordings of your own.",
     "bench": "Measure how fast this machine embeds.",
 }
 _DEVELOPING = {
@@ -56,7 +57,6 @@ _EXTRA_OF_MODULE = {
     "matplotlib": "analysis",
     "onnx": "train",
     "onnxscript": "train",
-    "platformdirs": "train",
     "pyroomacoustics": "train",
     "openTSNE": "analysis",
     "pyarrow": "train",

@@ -1,57 +1,23 @@
 """The commands of those who use a model. Nothing here needs torch."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
 from hive_mtl.faces.cli.answers import Json, complain, print_json
+from hive_mtl.faces.cli.options import SHIPPED, USUAL, Compared, ModelOptions, Recording
 
 if TYPE_CHECKING:
     from hive_mtl.description import HeadDescription
     from hive_mtl.use.attributes import Answer
+    from hive_mtl.use.calibrate import Recalibration
     from hive_mtl.use.embedding import Embedding
     from hive_mtl.use.model import Model
-
-
-def _check_named(_kind: type, path: object) -> None:
-    """An empty path would be the working folder."""
-    if path == "":
-        raise ValueError("An empty path: give the path of a recording.")
-
-
-Recording = Annotated[str, Parameter(validator=_check_named)]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and what it runs on; what is not given is left to :func:`hive_mtl.load`."""
-
-    path: Annotated[
-        str | None,
-        Parameter(
-            "--model",
-            help="ONNX file, run folder or org/name on the Hugging Face Hub; without it, the one "
-            "shipped.",
-        ),
-    ] = None
-    threads: Annotated[int | None, Parameter(help="Cores to use; without it, all.")] = None
-    device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where to run.")] = None
-
-    def load(self) -> "Model":
-        """The model asked for."""
-        import hive_mtl
-
-        given: dict[str, Any] = {k: v for k, v in asdict(self).items() if v is not None}
-        return hive_mtl.load(**given)
-
-
-_SHIPPED = ModelOptions()
 
 
 def embed(
@@ -59,7 +25,7 @@ def embed(
     out: Annotated[Path, Parameter(("--out", "-o"))],
     list_file: Annotated[Path | None, Parameter("--list")] = None,
     max_failures: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
-    options: ModelOptions = _SHIPPED,
+    options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:
     """Write the embeddings of recordings to a file.
@@ -98,9 +64,8 @@ def verify(
     b: Recording,
     /,
     *,
-    more_a: tuple[Recording, ...] = (),
-    more_b: tuple[Recording, ...] = (),
-    options: ModelOptions = _SHIPPED,
+    compared: Compared = USUAL,
+    options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:
     """Say whether two recordings are of one voice. Not for authentication: no anti-spoofing.
@@ -110,24 +75,22 @@ def verify(
     Args:
         a: A recording.
         b: Another one.
-        more_a: A further recording of the voice in A; may be given several times.
-        more_b: A further recording of the voice in B; may be given several times.
     """
     model = options.load()
-    verdict = model.verify([a, *more_a], [b, *more_b])
+    verdict = model.verify([a, *compared.more_a], [b, *compared.more_b], **compared.settings())
     if as_json:
         print_json({"model_id": model.description.model_id, **asdict(verdict)})
     else:
-        decision = "same voice" if verdict.same else "different voices"
+        answer = "same voice" if verdict.same else "different voices"
         print(
-            f"{decision} (probability of the same {verdict.probability:.3f}; "
+            f"{answer} (probability of the same {verdict.probability:.3f}; "
             f"score {verdict.score:.3f}, threshold {verdict.threshold:.3f})"
         )
     return 0 if verdict.same else 1
 
 
 def attributes(
-    recording: Recording, /, *, options: ModelOptions = _SHIPPED, as_json: Json = False
+    recording: Recording, /, *, options: ModelOptions = SHIPPED, as_json: Json = False
 ) -> int:
     """Estimate gender, age and whatever else the model answers, or say why it does not.
 
@@ -154,7 +117,44 @@ def attributes(
     return 0
 
 
-def bench(*, options: ModelOptions = _SHIPPED, as_json: Json = False) -> int:
+def calibrate(
+    pairs: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    options: ModelOptions = SHIPPED,
+    as_json: Json = False,
+) -> int:
+    """Fit probabilities and thresholds to recordings of your own.
+
+    A recording that fails is left out with its pairs and named; the exit status is then 2.
+
+    Args:
+        pairs: A list: a line is '1 a.wav b.wav' for one voice, '0 a.wav b.wav' for two, or Kaldi's
+            'a.wav b.wav target|nontarget'. Paths are from the list's folder or the working folder.
+        out: The file to write, for --calibration; without it, where the model is loaded with it.
+    """
+    from hive_mtl.trials import read_pairs
+    from hive_mtl.use import stored_calibration
+    from hive_mtl.use.calibrate import calibrate
+
+    listed = read_pairs(pairs)
+    model = options.load()
+    found = calibrate(model, listed, pairs.parent)
+    model_id = model.description.model_id
+    out = out or stored_calibration.place_of(model.file, model_id)
+    stored_calibration.write(out, model_id, found.calibration, found.targets, found.nontargets)
+    for name, reason in found.failed.items():
+        complain(f"{name}: {reason}")
+    if as_json:
+        print_json({"out": str(out), "model_id": model_id, **asdict(found)})
+    else:
+        _print_recalibration(found)
+        print(f"stored in {out} (model {model_id})")
+    return 2 if found.failed else 0
+
+
+def bench(*, options: ModelOptions = SHIPPED, as_json: Json = False) -> int:
     """Measure how fast this machine embeds three-second recordings, from file to vector."""
     from hive_mtl.faces.cli.bench import measure
 
@@ -234,6 +234,19 @@ def _embeddings(
             break
     if not succeeded:
         raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
+
+
+def _print_recalibration(found: "Recalibration") -> None:
+    before = "n/a" if found.cllr_before is None else f"{found.cllr_before:.3f}"
+    how = "by fits that had not met the voices" if found.cross_validated else "on the same pairs"
+    print(
+        f"{found.targets} pairs of one voice and {found.nontargets} of two, "
+        f"{found.recordings} recordings"
+    )
+    print(f"EER {found.eer:.1%}; Cllr {before} before, {found.cllr_after:.3f} after ({how})")
+    for rate, llr in found.calibration.thresholds.items():
+        how = "estimated" if rate in found.estimated else "counted"
+        print(f"{float(rate):.1%} false alarms at a log-likelihood ratio of {llr:.2f} ({how})")
 
 
 def _in_words(answer: "Answer", head: "HeadDescription") -> str:

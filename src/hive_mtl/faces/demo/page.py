@@ -43,8 +43,8 @@ def render(story: Story) -> str:
     environment.filters["duration"] = duration
     source = files("hive_mtl.faces.demo").joinpath("page.html").read_text(encoding="utf-8")
     judged = story.report.verification[0]
-    calibration = story.description.calibration
-    threshold = calibration.thresholds["0.01"] if calibration else None
+    verdicts = [pair.verdict for pair in story.comparisons if pair.verdict is not None]
+    threshold = verdicts[0].threshold if verdicts else None  # of all sides, as quality is not asked
     clips = [_sound(recording) for recording in story.recordings]
     return environment.from_string(source).render(
         story=story,

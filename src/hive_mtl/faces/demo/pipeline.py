@@ -179,7 +179,7 @@ def compare(model: Model, recordings: Sequence[Recording]) -> list[Comparison]:
 
 
 def _comparison(model: Model, left: Recording, right: Recording) -> Comparison:
-    if model.description.calibration is None:
+    if model.calibration is None:
         score = cosine(left.embedding.vector, right.embedding.vector)
         return Comparison(left, right, score, verdict=None)
     verdict = model.verify(left.source, right.source)

@@ -1,0 +1,76 @@
+"""Options that several commands of those who use a model take."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from hive_mtl.use.model import Model
+
+
+def _check_named(_kind: type, path: object) -> None:
+    """An empty path would be the working folder."""
+    if path == "":
+        raise ValueError("An empty path: give the path of a recording.")
+
+
+Recording = Annotated[str, Parameter(validator=_check_named)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and what it runs on; what is not given is left to :func:`hive_mtl.load`."""
+
+    path: Annotated[
+        str | None,
+        Parameter(
+            "--model",
+            help="ONNX file, run folder or org/name on the Hugging Face Hub; without it, the one "
+            "shipped.",
+        ),
+    ] = None
+    threads: Annotated[int | None, Parameter(help="Cores to use; without it, all.")] = None
+    device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where to run.")] = None
+    calibration: Annotated[
+        Path | None,
+        Parameter(help="File of calibrate; without it, the one kept for the model, or its own."),
+    ] = None
+
+    def load(self) -> "Model":
+        """The model asked for."""
+        import hive_mtl
+
+        given: dict[str, Any] = {k: v for k, v in asdict(self).items() if v is not None}
+        return hive_mtl.load(**given)
+
+
+SHIPPED = ModelOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Compared:
+    """What is compared beside the two, and how; what is not given is left to the library.
+
+    Attributes:
+        more_a: A further recording of the voice in A; may be given several times.
+        more_b: A further recording of the voice in B; may be given several times.
+        false_alarm: Share of different voices that may pass: 0.1, 0.01 or 0.001.
+        prior: Probability of the same voice beforehand.
+    """
+
+    more_a: tuple[Recording, ...] = ()
+    more_b: tuple[Recording, ...] = ()
+    false_alarm: float | None = None
+    prior: float | None = None
+
+    def settings(self) -> dict[str, float]:
+        """What is given of how to compare."""
+        given = {"false_alarm": self.false_alarm, "prior": self.prior}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+USUAL = Compared()

@@ -1,0 +1,98 @@
+"""A calibration of the user's own, kept beside the model that it is for."""
+
+import os
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.description import Calibration
+from hive_mtl.errors import ModelError
+
+_SUFFIX = ".calibration.json"
+_REMEDY = "delete it, or make it anew with hive-mtl calibrate"
+
+
+class StoredCalibration(BaseModel):
+    """What the file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    model_id: str
+    calibration: Calibration
+    target_pairs: int  # that it was fitted to
+    nontarget_pairs: int
+    created: str  # ISO 8601, UTC
+
+
+def shipped_model() -> Path:
+    """Where the model that ships with the package is, if it does."""
+    return Path(str(files("hive_mtl.use") / "pretrained" / "model.onnx"))
+
+
+def place_of(model: Path, model_id: str) -> Path:
+    """Where the calibration for a model file is kept: ``M.calibration.json`` beside ``M.onnx``.
+
+    The shipped model's folder may be read-only and is replaced by an upgrade: its calibration lies
+    in the user's data folder.
+    """
+    if model == shipped_model():
+        return platformdirs.user_data_path("hive-mtl") / f"{model_id}{_SUFFIX}"
+    return model.with_name(f"{model.stem}{_SUFFIX}")
+
+
+def find(model: Path, model_id: str) -> Calibration | None:
+    """The calibration that is kept for a model; None where there is none.
+
+    Raises:
+        ModelError: it is damaged, or for another model.
+    """
+    place = place_of(model, model_id)
+    return read(place, model_id) if os.path.lexists(place) else None
+
+
+def read(path: Path, model_id: str) -> Calibration:
+    """The calibration in a file.
+
+    Raises:
+        ModelError: there is no such file, it is damaged, or for another model.
+    """
+    try:
+        stored = StoredCalibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ModelError(f"{path}: cannot be read ({reason}): {_REMEDY}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        reason = f"{where}: {fault['msg']}" if where else fault["msg"]
+        raise ModelError(f"{path}: no whole calibration ({reason}): {_REMEDY}") from error
+    if stored.model_id != model_id:
+        raise ModelError(
+            f"{path}: a calibration for model {stored.model_id}, not for {model_id}: {_REMEDY}"
+        )
+    return stored.calibration
+
+
+def write(
+    path: Path, model_id: str, calibration: Calibration, target_pairs: int, nontarget_pairs: int
+) -> None:
+    """Keeps a calibration in a file.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    stored = StoredCalibration(
+        model_id=model_id,
+        calibration=calibration,
+        target_pairs=target_pairs,
+        nontarget_pairs=nontarget_pairs,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(stored.model_dump_json(indent=1) + "\n", encoding="utf-8")
