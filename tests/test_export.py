@@ -20,6 +20,7 @@ from learning import tiny_recipe
 from voices import RATE, voice
 
 SECONDS = (0.5, 60.0, 1.0, 3.7, 12.0, 0.8)
+WIDE = {"channels": 64, "pooled_channels": 128}  # large enough to be worth halving
 CALIBRATION = Calibration(weights={"score": 8.0}, intercept=-2.0, thresholds={"0.01": 0.4})
 
 
@@ -28,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A network with statistics as after training, and a head of every kind."""
     torch.manual_seed(0)
     tasks = {"speaker": {}, "gender": {}, "age": {}, "mood": {"loss": {"name": "aam"}}}
-    recipe = tiny_recipe(tmp_path_factory.mktemp("cache"), tasks=tasks)
+    recipe = tiny_recipe(tmp_path_factory.mktemp("cache"), tasks=tasks, trunk=WIDE)
     fitted = [get_task(name) for name in tasks]
     labels = {
         "speaker": ["a", "b"] * 2,
@@ -103,7 +104,7 @@ def test_heads_give_probabilities(made: Checkpoint, folder: Path) -> None:
         outputs = model(torch.from_numpy(trimmed.copy())[None], torch.tensor([len(trimmed)]))
     for name in ("gender", "mood"):
         expected = outputs.heads[name].softmax(dim=1).max().item()
-        assert answers[name].probability == pytest.approx(expected, abs=1e-3)
+        assert answers[name].probability == pytest.approx(expected, abs=3e-3)
 
 
 def test_the_file_describes_itself_and_so_does_the_json_beside_it(folder: Path) -> None:
@@ -147,6 +148,7 @@ def test_large_weights_take_two_bytes_and_the_front_end_four(folder: Path) -> No
     kinds = {t.name: t.data_type for t in onnx.load(folder / "model.onnx").graph.initializer}
     halves = {name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT16}
     assert "model.trunk.project.1.weight_half" in halves
+    assert "model.trunk.stem.0.weight_half" in halves
     assert not [name for name in halves if "front_end" in name or "running" in name]
     assert kinds["model.front_end.framing"] == onnx.TensorProto.FLOAT
 
@@ -170,7 +172,7 @@ def test_the_slim_checkpoint_is_the_same_network_without_the_speaker_classifier(
     for wave in waves:
         assert 1 - by_torch(slim, wave) @ by_torch(made, wave) < 1e-5
     whole = sum(weight.nbytes for weight in made.weights.values())
-    assert (folder / "model.safetensors").stat().st_size < 0.8 * whole
+    assert (folder / "model.safetensors").stat().st_size < 0.7 * whole
     again = export_onnx(slim, folder.parent / "again" / "model.onnx")
     assert again.heads == hive_mtl.load(folder).description.heads
 

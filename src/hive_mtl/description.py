@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 ONNX_METADATA_KEY = "hive_mtl"
+ONNX_COHORT_KEY = "hive_mtl_cohort"  # see hive_mtl.use.normalising
 ONNX_INPUTS = ("waves", "lengths")  # (batch, samples) float32 and (batch,) int64, in samples
 Trim = Literal["speech", "loudest"]  # see hive_mtl.audio.trim
 ONNX_EMBEDDING = "embedding"  # (batch, dim) float32, unit norm; every head is an output of its name

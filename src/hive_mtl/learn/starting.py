@@ -99,9 +99,10 @@ def _carried(
         return new
     place = {meaning: row for row, meaning in enumerate(known)}
     shared = [row for row, meaning in enumerate(wanted) if meaning in place]
-    carried = new.clone().unflatten(0, (len(wanted), -1))
-    carried[shared] = old.unflatten(0, (len(known), -1))[[place[wanted[row]] for row in shared]]
-    return carried.flatten(0, 1)
+    there = [place[wanted[row]] for row in shared]
+    carried = new.clone().view(len(wanted), -1, *new.shape[1:])
+    carried[shared] = old.view(len(known), -1, *old.shape[1:])[there]
+    return carried.view_as(new)
 
 
 def _what_decides(recipe: Recipe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from hive_mtl.audio import SAMPLE_RATE
 from hive_mtl.description import (
+    ONNX_COHORT_KEY,
     ONNX_EMBEDDING,
     ONNX_INPUTS,
     ONNX_METADATA_KEY,
@@ -19,6 +21,7 @@ from hive_mtl.description import (
 )
 from hive_mtl.errors import ConfigError, ModelError
 from hive_mtl.model_file import SEAL_BYTES, is_intact, unseal
+from hive_mtl.use.normalising import cohort_from_text
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ONNX_ERRORS = (
@@ -66,6 +69,15 @@ class Network:
         self._seal = file[-SEAL_BYTES:]
         self._outputs = [ONNX_EMBEDDING, *(head.task for head in self.description.heads)]
         self._check_contract(session)
+
+    @cached_property
+    def cohort(self) -> npt.NDArray[np.float32] | None:
+        """Voices to normalise scores by, ``(voices, dim)`` of unit norm; None where there are none.
+
+        See :mod:`hive_mtl.use.normalising`.
+        """
+        text = self._session().get_modelmeta().custom_metadata_map.get(ONNX_COHORT_KEY)
+        return None if text is None else cohort_from_text(text, self.description.embedding_dim)
 
     def run(
         self, waves: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]

@@ -195,18 +195,31 @@ def evaluate(
     return 2 if report.failures else 0
 
 
-def export(checkpoint: Path, /, *, out: Annotated[Path, Parameter(("--out", "-o"))]) -> int:
+def export(
+    checkpoint: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(("--out", "-o"))],
+    cohort: tuple[str, ...] = (),
+) -> int:
     """Make an ONNX model of a checkpoint.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
         out: The .onnx file to write; its description, model.json, and weights to train on from,
             model.safetensors, come to stand beside it.
+        cohort: The training data, or KIND:PATH; may be given several times. 200 of its voices go
+            into the model, to normalise scores by.
     """
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
 
     description = export_onnx(load(checkpoint), out)
+    if cohort:
+        from hive_mtl.evaluate.cohort import add_cohort
+        from hive_mtl.learn import corpora
+
+        print(f"{out}: {add_cohort(out, corpora.read_all(cohort))} voices in its cohort")
     print(f"{out}: {description.model_id}")
     return 0
 
