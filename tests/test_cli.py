@@ -157,6 +157,18 @@ def test_verify_says_same_and_different_by_its_exit_status(run: Run) -> None:
     assert status == (0 if verdict["same"] else 1)
 
 
+def test_verify_takes_a_false_alarm_rate_and_a_prior(run: Run) -> None:
+    words = ("verify", "low.wav", "low.wav", "--model", "tiny.onnx", "--json")
+    usual = json.loads(run(*words)[1])
+    strict = json.loads(run(*words, "--false-alarm", "0.001", "--prior", "0.01")[1])
+    assert strict["threshold"] > usual["threshold"]
+    assert strict["probability"] < usual["probability"]
+    for option, value in (("--false-alarm", "0.02"), ("--prior", "1")):
+        status, out, err = run(*words, option, value)
+        assert (status, out) == (2, "")
+        assert len(err.splitlines()) == 1
+
+
 def test_verify_takes_several_recordings_a_side(run: Run) -> None:
     words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
     one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
+from hive_mtl.description import Calibration
 from hive_mtl.use.attributes import decode
 from hive_mtl.use.windows import embed_windows
 from tiny_model import AGE, DIM, GENDER, description, save_tiny_model
@@ -230,12 +231,37 @@ class TestVerify:
         assert verdict.same
         assert verdict.score == pytest.approx(1, abs=1e-5)
         assert verdict.probability == pytest.approx(1 / (1 + np.exp(-5)), abs=1e-4)
-        assert verdict.threshold == 0.5
+        assert verdict.threshold == pytest.approx(0.5)
 
     def test_the_threshold_follows_the_false_alarms_allowed(self, model, recording) -> None:
-        assert model.verify(recording, recording, false_alarm=0.001).threshold == 0.7
+        strict = model.verify(recording, recording, false_alarm=0.001)
+        assert strict.threshold == pytest.approx(0.7)
         with pytest.raises(hive.ConfigError, match=r"choose from 0\.001, 0\.01, 0\.1"):
             model.verify(recording, recording, false_alarm=0.05)
+
+    def test_the_prior_moves_the_probability_and_not_the_decision(self, model, recording) -> None:
+        even = model.verify(recording, recording)
+        rare = model.verify(recording, recording, prior=0.01)
+        assert (rare.same, rare.score, rare.threshold) == (even.same, even.score, even.threshold)
+        odds = even.probability / (1 - even.probability) / 99
+        assert rare.probability == pytest.approx(odds / (1 + odds))
+        for prior in (0.0, 1.0, -1.0, float("nan")):
+            with pytest.raises(hive.ConfigError, match="prior"):
+                model.verify(recording, recording, prior=prior)
+
+    def test_short_sides_say_less_and_their_order_nothing(self, tmp_path) -> None:
+        weights = {"score": 10.0, "log_shorter": 2.0}
+        calibration = Calibration(weights=weights, intercept=-5.0, thresholds={"0.01": 2.0})
+        metadata = description(calibration=calibration).model_dump_json()
+        model = hive.load(save_tiny_model(tmp_path / "model.onnx", metadata=metadata))
+        long, short = (voice(12, 1), RATE), (voice(2.5, 1), RATE)
+        sure, unsure = model.verify(long, long), model.verify(long, short)
+        assert sure.probability > unsure.probability
+        assert sure.threshold != unsure.threshold
+        assert model.verify(short, long).probability == pytest.approx(unsure.probability)
+        # two short recordings of a side have more speech than one
+        together = model.verify(long, [short, short])
+        assert together.threshold != unsure.threshold
 
     def test_sides_of_several_recordings_are_averaged(self, model) -> None:
         one, two, three = ((voice(2, seed), RATE) for seed in range(3))
@@ -247,6 +273,19 @@ class TestVerify:
     def test_too_little_speech_withholds_the_verdict(self, model, recording) -> None:
         with pytest.raises(hive.AudioError, match="not enough speech"):
             model.verify(recording, (voice(0.4), RATE))
+
+    @pytest.mark.parametrize("snr_db", [-20.0, -10.0, -5.0])
+    def test_noise_that_swallows_the_speech_withholds_the_verdict(
+        self, model, recording, snr_db
+    ) -> None:
+        wave = voice(5)
+        noise = np.random.default_rng(0).standard_normal(wave.size)
+        noise *= np.sqrt(np.mean(wave**2)) * 10 ** (-snr_db / 20)
+        for side in (((wave + noise) / 30).astype(np.float32), (noise / 30).astype(np.float32)):
+            with pytest.raises(hive.AudioError, match="not enough speech"):
+                model.verify(recording, (side, RATE))
+            with pytest.raises(hive.AudioError, match="not enough speech"):
+                model.attributes((side, RATE))
 
     def test_a_recording_that_fails_is_named(self, model, recording, tmp_path) -> None:
         with pytest.raises(hive.AudioError, match=r"none\.wav"):
@@ -292,7 +331,7 @@ class TestAttributes:
     def test_noise_without_a_voice_gets_no_answer(self, model) -> None:
         hum = 0.01 * np.sin(np.arange(3 * RATE) / 5).astype(np.float32)
         assert model.embed((hum, RATE)).speech_seconds == 0
-        with pytest.raises(hive.AudioError, match="no speech"):
+        with pytest.raises(hive.AudioError, match="not enough speech"):
             model.attributes((hum, RATE))
 
 

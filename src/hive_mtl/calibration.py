@@ -1,20 +1,18 @@
 """From a cosine score, and how good both sides are, to a log-likelihood ratio.
 
-A cosine tells less where a side is short or noisy, so what it is worth depends on both sides. For
-given sides the log-likelihood ratio is a line in the score,
+How high two recordings of one voice score depends on how long and how clean both are, so the same
+score says more between short or noisy sides than between long and clean ones:
 
-    llr = slope * score + offset,
+    llr = slope * score + offset(quality of both sides), the slope above 0,
 
-and slope and offset are themselves linear in measures of quality that do not change when the sides
-do: prior-weighted logistic regression (Brummer & Doddington 2013) with quality measures (Mandasari
-et al., Quality measure functions for calibration of speaker recognition systems in various duration
-conditions, 2013).
+with an offset linear in measures of quality that do not change when the sides do: prior-weighted
+logistic regression (Brummer & Doddington 2013) with quality measures (Mandasari et al., Quality
+measure functions for calibration of speaker recognition systems in various duration conditions,
+2013). Letting the slope depend on quality as well brought nothing on validation voices.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,21 +30,14 @@ from hive_mtl.metrics import (
 
 SPEECH_S = (0.5, 20.0)  # outside, more or less speech changes what a score tells by little
 SNR_DB = (0.0, 30.0)  # above, what is measured is the silence of the pauses, not the speech
-SCORE_ALONE: tuple[Feature, ...] = ("score",)
+ENOUGH_VOICES = 20  # a corpus of fewer says too little of its scores to weigh as much as others
 
 _LEAST_SLOPE = 0.01  # of a score that tells nothing: a probability of one half, but in its order
-_RIDGE = 1e-4  # of measures' weights at unit spread, which stay finite where they move together
+_RIDGE = 1e-2  # of measures' weights at unit spread: no corpus of few voices bends them far
 _NEWTON_STEPS = 100
-_TIMES = "score*"
-_MEASURES: tuple[Feature, ...] = ("log_shorter", "log_longer", "lower_snr", "higher_snr")
-_LADDER: tuple[tuple[Feature, ...], ...] = (
-    ("score", *_MEASURES, "score*log_shorter", "score*lower_snr"),
-    ("score", *_MEASURES),
-    SCORE_ALONE,
-)
-_RANGES = {
-    "log_shorter": tuple(np.log(SPEECH_S)),
-    "log_longer": tuple(np.log(SPEECH_S)),
+_RANGES: dict[Feature, tuple[float, float]] = {
+    "log_shorter": (float(np.log(SPEECH_S[0])), float(np.log(SPEECH_S[1]))),
+    "log_longer": (float(np.log(SPEECH_S[0])), float(np.log(SPEECH_S[1]))),
     "lower_snr": SNR_DB,
     "higher_snr": SNR_DB,
 }
@@ -67,14 +58,14 @@ class Sides:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """How the scores of some trials are read: ``llr = slope * score + offset``, the slope above 0.
+    """How the scores of some trials are read: ``llr = slope * score + offset``.
 
     Attributes:
-        slope: ``(trials,)``.
+        slope: above 0.
         offset: ``(trials,)``.
     """
 
-    slope: Float64s
+    slope: float
     offset: Float64s
 
     def llr(self, score: Floats) -> Float64s:
@@ -92,27 +83,33 @@ def line(calibration: Calibration, left: Sides, right: Sides) -> Line:
     Raises:
         ModelError: a score would tell less for 'same voice' the higher it is.
     """
-    return _line(calibration, _measures(left, right))
+    offset = np.full(np.shape(left.speech_s), calibration.intercept)
+    for name, measure in _measures(left, right).items():
+        offset = offset + calibration.weights.get(name, 0.0) * measure
+    return Line(_slope(calibration), offset)
 
 
 def extremes(calibration: Calibration) -> tuple[float, float]:
     """The lowest and the highest log-likelihood ratio that any cosine and any sides can have."""
-    ends = _line(calibration, _corners())
-    return float((ends.offset - ends.slope).min()), float((ends.offset + ends.slope).max())
+    slope = _slope(calibration)
+    lowest, highest = calibration.intercept - slope, calibration.intercept + slope
+    for name, ends in _RANGES.items():
+        parts = [calibration.weights.get(name, 0.0) * end for end in ends]
+        lowest, highest = lowest + min(parts), highest + max(parts)
+    return lowest, highest
 
 
-def fit_scores(score: Floats, target: Bools, group: npt.ArrayLike | None = None) -> Calibration:
+def fit_scores(score: Floats, target: Bools, weight: Floats) -> Calibration:
     """A calibration of scores alone, for one who does not know how good the sides are.
 
     Args:
         score: ``(trials,)`` finite.
         target: ``(trials,)`` True for one voice.
-        group: ``(trials,)`` the corpus of each trial; corpora weigh alike. None is one corpus.
+        weight: ``(trials,)`` of each trial, see :func:`balanced_weights`.
 
     Raises:
         DataError: a score is not finite, or a kind of trial is missing.
     """
-    weight = balanced_weights(target, np.zeros(len(target)) if group is None else group)
     weights, intercept = fit_weights({"score": score}, target, weight)
     shape = Calibration(weights=weights, intercept=intercept, thresholds={})
     llr = weights["score"] * np.asarray(score, np.float64) + intercept
@@ -124,22 +121,18 @@ def fit_quality(
 ) -> Calibration:
     """A calibration by score and quality, still without thresholds.
 
-    Where the fit would let a higher score tell less for some quality, measures are left out, in the
-    end all.
-
     Args:
         score: ``(trials,)`` finite.
         sides: the left and the right side of each trial.
         target: ``(trials,)``.
         weight: ``(trials,)`` of each trial, see :func:`balanced_weights`.
+
+    Raises:
+        DataError: a score is not finite, or a kind of trial is missing.
     """
-    columns = _features(score, _measures(*sides))
-    for names in _LADDER:
-        weights, intercept = fit_weights({name: columns[name] for name in names}, target, weight)
-        found = Calibration(weights=weights, intercept=intercept, thresholds={})
-        if (_slope(found, _corners()) >= _LEAST_SLOPE).all():
-            break
-    return found
+    columns: dict[Feature, Floats] = {"score": score, **_measures(*sides)}
+    weights, intercept = fit_weights(columns, target, weight)
+    return Calibration(weights=weights, intercept=intercept, thresholds={})
 
 
 def fit_weights(
@@ -148,8 +141,8 @@ def fit_weights(
     """Logistic regression by Newton's method: a weight for each column, and the intercept.
 
     The labels are softened by Platt's ``1 / (trials of the class + 2)``, which keeps weights finite
-    where the classes do not overlap and is nothing where trials are many. The weight of the score
-    is held above zero.
+    where the classes do not overlap and is nothing where trials are many. A score whose weight
+    would not be above zero tells nothing: it keeps next to none, and nothing else has any.
 
     Args:
         columns: by name, ``(trials,)`` finite; "score" is among them.
@@ -170,32 +163,36 @@ def fit_weights(
     best = _newton((matrix - centre) / spread, ridge, np.asarray(target, np.bool_), weight)
     slopes = best[:-1] / spread
     intercept = best[-1] - slopes @ centre
-    found = dict(zip(columns, slopes.tolist(), strict=True))
-    if tuple(found) == SCORE_ALONE and found["score"] < _LEAST_SLOPE:
-        found["score"] = _LEAST_SLOPE
-        intercept = -_LEAST_SLOPE * centre[0]
-    return found, float(intercept)
+    if slopes[list(columns).index("score")] < _LEAST_SLOPE:  # the scores tell nothing
+        score = columns["score"]
+        return {"score": _LEAST_SLOPE}, -_LEAST_SLOPE * float(np.mean(score))
+    return dict(zip(columns, slopes.tolist(), strict=True)), float(intercept)
 
 
-def balanced_weights(target: Bools, group: npt.ArrayLike) -> Float64s:
-    """What each trial weighs ``(trials,)`` where groups weigh alike, and kinds alike in each.
+def balanced_weights(
+    target: Bools, group: npt.ArrayLike | None = None, voices: Floats | None = None
+) -> Float64s:
+    """What each trial weighs ``(trials,)``: groups alike, and in each the two kinds alike.
 
-    A group without trials of one kind says nothing of what tells them apart: it weighs nothing,
-    unless all are such.
+    A group of fewer than :data:`ENOUGH_VOICES` voices weighs less in proportion. One without trials
+    of a kind says nothing of what tells them apart: it weighs nothing, unless all are such.
 
     Args:
         target: ``(trials,)``.
-        group: ``(trials,)`` the corpus, say, of each trial.
+        group: ``(trials,)`` the corpus, say, of each trial; None is one group.
+        voices: ``(trials,)`` how many voices its group has; None is enough.
     """
-    names, code = np.unique(np.asarray(group), return_inverse=True)
+    named = np.zeros(len(target)) if group is None else np.asarray(group)
+    names, code = np.unique(named, return_inverse=True)
     kinds = np.asarray(target, np.int64)
     counts = np.zeros((len(names), 2))
     np.add.at(counts, (code, kinds), 1)
-    whole = (counts > 0).all(axis=1)
-    if whole.any():
-        weights = np.where(whole, 0.5 / whole.sum(), 0.0)[code]
-        return np.asarray(weights / counts[code, kinds])
-    return np.asarray(0.5 / np.maximum(counts.sum(axis=0), 1)[kinds])
+    share = np.ones(len(target)) if voices is None else np.minimum(voices / ENOUGH_VOICES, 1)
+    if (whole := (counts > 0).all(axis=1)).any():
+        share = np.where(whole[code], share, 0.0)
+    weight = share / counts[code, kinds]
+    total = np.bincount(kinds, weights=weight, minlength=2)
+    return np.asarray(weight / (2 * np.where(total > 0, total, 1.0))[kinds])
 
 
 def with_thresholds(
@@ -209,7 +206,7 @@ def with_thresholds(
     return calibration.model_copy(update={"thresholds": thresholds})
 
 
-def _measures(left: Sides, right: Sides) -> dict[str, Float64s]:
+def _measures(left: Sides, right: Sides) -> dict[Feature, Floats]:
     """Measures of quality, ``(trials,)`` each, that do not change when the sides do."""
     speech = [np.log(np.clip(side.speech_s, *SPEECH_S)) for side in (left, right)]
     snr = [np.clip(side.snr_db, *SNR_DB) for side in (left, right)]
@@ -221,39 +218,14 @@ def _measures(left: Sides, right: Sides) -> dict[str, Float64s]:
     }
 
 
-def _corners() -> dict[str, Float64s]:
-    """The ends of all measures: what is linear in each has its extremes there."""
-    grid = np.array(list(product(*_RANGES.values())))
-    return dict(zip(_RANGES, grid.T, strict=True))
-
-
-def _features(score: Floats, measures: Mapping[str, Float64s]) -> dict[Feature, Float64s]:
-    score = np.asarray(score, np.float64)
-    every = {"score": score, **measures}
-    every |= {_TIMES + name: score * measure for name, measure in measures.items()}
-    return {name: every[name] for name in get_args(Feature)}
-
-
-def _slope(calibration: Calibration, measures: Mapping[str, Float64s]) -> Float64s:
-    weights = cast(dict[str, float], calibration.weights)
-    slope: Any = weights.get("score", 0.0)
-    for name, measure in measures.items():
-        slope = slope + weights.get(_TIMES + name, 0.0) * measure
-    return np.asarray(slope)
-
-
-def _line(calibration: Calibration, measures: Mapping[str, Float64s]) -> Line:
-    weights = cast(dict[str, float], calibration.weights)
-    slope = _slope(calibration, measures)
-    if not (slope > 0).all():
+def _slope(calibration: Calibration) -> float:
+    slope = calibration.weights.get("score", 0.0)
+    if slope <= 0:
         raise ModelError(
-            "calibration: a higher score would tell less for 'same voice': fit it anew with "
-            "hive-mtl calibrate, or take the file with it away"
+            f"calibration: its weight of the score is {slope:g}, not above 0: fit it anew with "
+            "hive-mtl calibrate"
         )
-    offset: Any = calibration.intercept
-    for name, measure in measures.items():
-        offset = offset + weights.get(name, 0.0) * measure
-    return Line(slope, np.asarray(offset))
+    return slope
 
 
 def _newton(design: Float64s, ridge: Float64s, target: Bools, weight: Floats) -> Float64s:

@@ -15,15 +15,7 @@ ONNX_INPUTS = ("waves", "lengths")  # (batch, samples) float32 and (batch,) int6
 Trim = Literal["speech", "loudest"]  # see hive_mtl.audio.trim
 ONNX_EMBEDDING = "embedding"  # (batch, dim) float32, unit norm; every head is an output of its name
 
-Feature = Literal[
-    "score",
-    "log_shorter",
-    "log_longer",
-    "lower_snr",
-    "higher_snr",
-    "score*log_shorter",
-    "score*lower_snr",
-]  # see hive_mtl.calibration
+Feature = Literal["score", "log_shorter", "log_longer", "lower_snr", "higher_snr"]
 
 
 class _Frozen(BaseModel):

@@ -39,6 +39,7 @@ class ScoredTrials:
 
     Attributes:
         corpus: its name.
+        voices: in the corpus.
         whole: whether both sides are as they were recorded.
         score: ``(trials,)`` cosines.
         target: ``(trials,)``.
@@ -47,6 +48,7 @@ class ScoredTrials:
     """
 
     corpus: str
+    voices: int
     whole: bool
     score: Floats
     target: npt.NDArray[np.bool_]
@@ -125,10 +127,11 @@ def fit_heard(heard: Heard) -> Calibration:
     whole = np.repeat([part.whole for part in parts], lengths)
     corpus = np.repeat([part.corpus for part in parts], lengths)
     pairing = np.repeat(np.arange(len(parts)), lengths)
+    voices = np.repeat([part.voices for part in parts], lengths)
     weight = np.zeros(len(score))
     for kind, group in ((whole, corpus), (~whole, pairing)):
         if kind.any():
-            weight[kind] = balanced_weights(target[kind], group[kind]) / 2
+            weight[kind] = balanced_weights(target[kind], group[kind], voices[kind]) / 2
     found = fit_quality(score, (left, right), target, weight)
     llr = line(found, left, right).llr(score)
     return with_thresholds(found, llr[whole], target[whole], weight[whole])
@@ -152,6 +155,7 @@ def score_trials(heard: Heard) -> Iterator[ScoredTrials]:
                 if kept.target.any() and not kept.target.all():
                     yield ScoredTrials(
                         corpus=corpus,
+                        voices=len(set(whole.voice[rows])),
                         whole=degraded is whole,
                         score=cosines(degraded.vectors, kept, other.vectors),
                         target=kept.target,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hive_mtl import metrics, trials
-from hive_mtl.calibration import fit_scores
+from hive_mtl.calibration import balanced_weights, fit_scores
 from hive_mtl.description import Calibration
 from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.losses._base import ABSENT
@@ -79,7 +79,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     embeddings, heads = _run(model, prepared, tasks)
     eer: dict[str, float] = {}
     same_recording: dict[str, float] = {}
-    scores, target, group = [], [], []
+    scores, target, heard = [], [], []
     for corpus, same, rows in _trial_groups(prepared):
         voices = prepared.table["speaker"].take(rows).to_pylist()
         pairs = trials.all_pairs(voices, max_pairs=MAX_TRIALS)
@@ -90,14 +90,23 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
         if not same:
             scores.append(cosines)
             target.append(pairs.target)
-            group.append(np.full(len(pairs), len(group)))
-    calibration = (
-        fit_scores(np.concatenate(scores), np.concatenate(target), np.concatenate(group))
-        if scores
-        else None
-    )
+            heard.append((len(pairs), len(set(voices))))
+    calibration = _calibration(scores, target, heard) if scores else None
     accuracy, threshold_error = _head_figures(heads, prepared, tasks)
     return Validation(eer, same_recording, accuracy, threshold_error, calibration)
+
+
+def _calibration(
+    scores: list[npt.NDArray[np.float64]],
+    target: list[npt.NDArray[np.bool_]],
+    heard: list[tuple[int, int]],
+) -> Calibration:
+    """Of scores alone, corpora weighing alike; ``heard`` has the trials and the voices of each."""
+    trials_of, voices_of = np.array(heard).T
+    corpus = np.repeat(np.arange(len(heard)), trials_of)
+    targets = np.concatenate(target)
+    weight = balanced_weights(targets, corpus, voices_of[corpus])
+    return fit_scores(np.concatenate(scores), targets, weight)
 
 
 def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> dict[str, float]:

@@ -147,7 +147,8 @@ def calibrate(
     for name, reason in found.failed.items():
         complain(f"{name}: {reason}")
     if as_json:
-        print_json({"out": str(out), "model_id": model_id, **asdict(found)})
+        fitted = found.calibration.model_dump()
+        print_json({"out": str(out), "model_id": model_id, **asdict(found), "calibration": fitted})
     else:
         _print_recalibration(found)
         print(f"stored in {out} (model {model_id})")
