@@ -188,7 +188,8 @@ def balanced_weights(
     counts = np.zeros((len(names), 2))
     np.add.at(counts, (code, kinds), 1)
     share = np.ones(len(target)) if voices is None else np.minimum(voices / ENOUGH_VOICES, 1)
-    if (whole := (counts > 0).all(axis=1)).any():
+    whole: Bools = np.asarray((counts > 0).all(axis=1))
+    if whole.any():
         share = np.where(whole[code], share, 0.0)
     weight = share / counts[code, kinds]
     total = np.bincount(kinds, weights=weight, minlength=2)

@@ -5,6 +5,7 @@ from hive_mtl.errors import MissingExtraError
 try:
     from hive_mtl.evaluate.conditions import judge_conditions
     from hive_mtl.evaluate.degrade import embed_degraded
+    from hive_mtl.evaluate.finishing import finish
     from hive_mtl.evaluate.head_fitting import fit_heads
     from hive_mtl.evaluate.protocol import evaluate
     from hive_mtl.evaluate.report import Report
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "embed_degraded",
     "evaluate",
+    "finish",
     "fit_heads",
     "judge_conditions",
     "read_trials",

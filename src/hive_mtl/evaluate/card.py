@@ -51,12 +51,8 @@ def voices_per_label(description: ModelDescription, table: pa.Table) -> Labels:
 
 
 def about_model(model: Path) -> str:
-    """What is written in ``about.md`` beside a model; empty where there is none.
-
-    Args:
-        model: an ONNX file or the folder of a run.
-    """
-    beside = (model if model.is_dir() else model.parent) / ABOUT
+    """What is written in ``about.md`` beside a model file; empty where there is none."""
+    beside = model.with_name(ABOUT)
     return beside.read_text(encoding="utf-8") if beside.is_file() else ""
 
 

@@ -67,7 +67,7 @@ def judge_conditions(
         if duration_s is None:  # the first condition leaves the recordings as they are
             duration_s = embedded.duration_s
         embedded = replace(embedded, duration_s=duration_s)
-        verifier = Verifier(embedded, model.description.calibration, resampling)
+        verifier = Verifier(embedded, model.calibration, resampling)
         attributes = _attributes(embedded, heads, resampling)
         for corpus in embedded.corpora:
             utterances = embedded.comparable(corpus, min_duration_s)

@@ -27,7 +27,7 @@ from hive_mtl.learn.front_ends import front_end_type
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.slim import SLIM, halved, save_slim, without_speakers
 from hive_mtl.learn.tasks import Task
-from hive_mtl.model_file import seal
+from hive_mtl.model_file import ONNX_CHECKSUM_KEY, seal
 
 OPSET = 18
 
@@ -82,13 +82,24 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> ModelDescription:
         del model.heads["speaker"]
     description = describe(checkpoint)
     proto = _halved(_to_onnx(Exported(model, checkpoint.tasks()).eval(), description))
-    onnx.helper.set_model_props(proto, {ONNX_METADATA_KEY: description.model_dump_json()})
+    _write(path, proto, description)
+    save_slim(path.with_name(SLIM), checkpoint)
+    return description
+
+
+def describe_anew(path: Path, description: ModelDescription) -> None:
+    """Has a model file, and the ``model.json`` beside it, say ``description`` of the network."""
+    _write(path, onnx.load(path), description)
+
+
+def _write(path: Path, proto: onnx.ModelProto, description: ModelDescription) -> None:
+    said = {entry.key: entry.value for entry in proto.metadata_props}
+    said.pop(ONNX_CHECKSUM_KEY, None)  # of the file as it was
+    onnx.helper.set_model_props(proto, {**said, ONNX_METADATA_KEY: description.model_dump_json()})
     with atomic_write(path) as temporary:
         temporary.write_bytes(seal(proto.SerializeToString()))
     with atomic_write(path.with_name("model.json")) as temporary:
         temporary.write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
-    save_slim(path.with_name(SLIM), checkpoint)
-    return description
 
 
 def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelProto:

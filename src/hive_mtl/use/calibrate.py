@@ -112,7 +112,9 @@ def calibrate(model: "Model", pairs: Sequence[Pair], folder: Path) -> Recalibrat
         nontargets=int((~target).sum()),
         failed=failed,
         eer=eer,
-        cllr_before=model.calibration and metrics.cllr(heard.llr(model.calibration), target),
+        cllr_before=None
+        if model.calibration is None
+        else metrics.cllr(heard.llr(model.calibration), target),
         cllr_after=metrics.cllr(fitted if judged is None else judged, target),
         cross_validated=judged is not None,
         estimated=estimated,

@@ -49,6 +49,7 @@ def load(
         raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
     network = Network(_model_file(path), device)
     model_id = network.description.model_id
+    in_force: Calibration | None
     if calibration is not None:
         in_force = stored_calibration.read(Path(calibration), model_id)
     else:

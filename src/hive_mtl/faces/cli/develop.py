@@ -183,7 +183,7 @@ def evaluate(
     if judged.conditions or card is not None:
         report = replace(report, conditions=judge_conditions(loaded, table))
     if card is not None:
-        write_card(card, loaded.description, report, everything, about_model(model))
+        write_card(card, loaded.description, report, everything, about_model(loaded.file))
     if out is not None:
         report.write(out)
     for failure in report.failures:
@@ -200,26 +200,29 @@ def export(
     /,
     *,
     out: Annotated[Path, Parameter(("--out", "-o"))],
-    cohort: tuple[str, ...] = (),
+    data: Data = (),
 ) -> int:
     """Make an ONNX model of a checkpoint.
+
+    Given the data of its training, what a model that ships says of its answers is fitted to the
+    voices held out of it: how a score is read by the length and quality of the recordings, how sure
+    each head may be and which are not to be asked. A cohort of training voices goes with it, to
+    normalise scores by.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
         out: The .onnx file to write; its description, model.json, and weights to train on from,
             model.safetensors, come to stand beside it.
-        cohort: The training data, or KIND:PATH; may be given several times. 200 of its voices go
-            into the model, to normalise scores by.
     """
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
 
     description = export_onnx(load(checkpoint), out)
-    if cohort:
-        from hive_mtl.evaluate.cohort import add_cohort
+    if data:
+        from hive_mtl.evaluate import finish
         from hive_mtl.learn import corpora
 
-        print(f"{out}: {add_cohort(out, corpora.read_all(cohort))} voices in its cohort")
+        finish(out, corpora.read_all(data), ", ".join(data))
     print(f"{out}: {description.model_id}")
     return 0
 

@@ -1,0 +1,40 @@
+"""What a model that ships says of its own answers, found on voices that it has not learnt from."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hive_mtl.description import ModelDescription
+from hive_mtl.evaluate import calibrating
+from hive_mtl.evaluate.cohort import add_cohort
+from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.head_fitting import fit_heads
+from hive_mtl.evaluate.splits import VALIDATION, take_split
+from hive_mtl.learn.export import describe_anew
+from hive_mtl.learn.utterances import validation_utterances
+from hive_mtl.use.model import load
+
+
+def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
+    """Fits calibration, temperatures and skill of the heads, and adds a cohort.
+
+    Args:
+        file: the model.onnx of an export; it is written anew.
+        table: the data of the training, as :func:`hive_mtl.learn.utterances.conform` makes it;
+            corpora that were left out of it are left out here.
+        origin: of the table, for errors.
+
+    Raises:
+        DataError: the data holds out too few voices.
+    """
+    model = load(file)
+    learnt = pa.array([each.corpus for each in model.description.data], pa.string())
+    table = table.filter(pc.is_in(table["corpus"], value_set=learnt))
+    add_cohort(file, table)
+    calibration = calibrating.fit(model, take_split(table, VALIDATION, origin))
+    held_out = embed_table(model, validation_utterances(table))
+    heads = fit_heads(held_out, model.description.heads)
+    description = model.description.model_copy(update={"calibration": calibration, "heads": heads})
+    describe_anew(file, description)
+    return description
