@@ -1,4 +1,4 @@
-"""From a cosine score, and how good both sides are, to a log-likelihood ratio.
+"""From a score, and how good both sides are, to a log-likelihood ratio.
 
 How high two recordings of one voice score depends on how long and how clean both are, so the same
 score says more between short or noisy sides than between long and clean ones:
@@ -89,10 +89,15 @@ def line(calibration: Calibration, left: Sides, right: Sides) -> Line:
     return Line(_slope(calibration), offset)
 
 
-def extremes(calibration: Calibration) -> tuple[float, float]:
-    """The lowest and the highest log-likelihood ratio that any cosine and any sides can have."""
+def extremes(
+    calibration: Calibration, scores: tuple[float, float] = (-1.0, 1.0)
+) -> tuple[float, float]:
+    """The lowest and the highest log-likelihood ratio that any sides can have.
+
+    ``scores`` are the lowest and the highest that there are: those of a cosine, if not given.
+    """
     slope = _slope(calibration)
-    lowest, highest = calibration.intercept - slope, calibration.intercept + slope
+    lowest, highest = (calibration.intercept + slope * score for score in scores)
     for name, ends in _RANGES.items():
         parts = [calibration.weights.get(name, 0.0) * end for end in ends]
         lowest, highest = lowest + min(parts), highest + max(parts)

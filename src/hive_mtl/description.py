@@ -47,17 +47,19 @@ class HeadDescription(_Frozen):
 
 
 class Calibration(_Frozen):
-    """What a cosine score says, given the quality of both sides; fitted on voices not learnt from.
+    """What a score says, given the quality of both sides; fitted on voices not learnt from.
 
     ``log-likelihood ratio = intercept + sum of weight * feature``, natural logarithm, for 'same
     voice' against 'different voices'; the features are those of :mod:`hive_mtl.calibration`, and
     one that has no weight counts nothing. ``thresholds`` maps a false-alarm rate ("0.1", "0.01",
-    "0.001") to the log-likelihood ratio at which it is reached.
+    "0.001") to the log-likelihood ratio at which it is reached. The score is the cosine of two
+    embeddings or, if ``normalised``, what :mod:`hive_mtl.use.normalising` makes of it.
     """
 
     weights: dict[Feature, FiniteFloat]
     intercept: FiniteFloat
     thresholds: dict[str, FiniteFloat]
+    normalised: bool = False
 
 
 class DataSummary(_Frozen):

@@ -21,7 +21,7 @@ from hive_mtl.evaluate.degrade import DEGRADATIONS, embed_degraded
 from hive_mtl.evaluate.embedded import EmbeddedTable, collect
 from hive_mtl.evaluate.splits import SAME_RECORDING
 from hive_mtl.learn.validate import MIN_DURATION_S, MIN_VOICES
-from hive_mtl.trials import all_pairs, cosines
+from hive_mtl.trials import all_pairs
 from hive_mtl.use.model import Model
 
 MAX_PAIRS = 10_000  # of each kind, corpus and pairing of degradations: at most 170,000 a corpus
@@ -107,7 +107,7 @@ def hear(model: Model, table: pa.Table) -> Heard:
     """Embeds a table under every degradation."""
     dim = model.description.embedding_dim
     return {
-        name: collect(table, embed_degraded(model.embed_stream, table, name), dim)
+        name: collect(table, embed_degraded(model.embed_stream, table, name), dim, model.cohort)
         for name in DEGRADATIONS
     }
 
@@ -133,6 +133,7 @@ def fit_heard(heard: Heard) -> Calibration:
         if kind.any():
             weight[kind] = balanced_weights(target[kind], group[kind], voices[kind]) / 2
     found = fit_quality(score, (left, right), target, weight)
+    found = found.model_copy(update={"normalised": heard[UNCHANGED].cohort is not None})
     llr = line(found, left, right).llr(score)
     return with_thresholds(found, llr[whole], target[whole], weight[whole])
 
@@ -157,7 +158,7 @@ def score_trials(heard: Heard) -> Iterator[ScoredTrials]:
                         corpus=corpus,
                         voices=len(set(whole.voice[rows])),
                         whole=degraded is whole,
-                        score=cosines(degraded.vectors, kept, other.vectors),
+                        score=degraded.scores(kept, other),
                         target=kept.target,
                         left=degraded.sides(kept.left),
                         right=other.sides(kept.right),

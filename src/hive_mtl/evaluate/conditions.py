@@ -12,7 +12,7 @@ from hive_mtl.errors import EmbeddingError
 from hive_mtl.evaluate.attributes import ALL_CORPORA, Attribute, judge_head
 from hive_mtl.evaluate.bootstrap import SEED, Bootstrap, Estimate
 from hive_mtl.evaluate.degrade import DEGRADATIONS, embed_degraded, seconds_asked_for
-from hive_mtl.evaluate.embedded import EmbeddedTable, collect
+from hive_mtl.evaluate.embedded import EmbeddedTable, collect, scoring_cohort
 from hive_mtl.evaluate.verification import Verifier
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S, Embedding
 from hive_mtl.use.model import Model
@@ -63,7 +63,8 @@ def judge_conditions(
     for name in DEGRADATIONS:
         heard = _Heard(len(table))
         results = heard.through(embed_degraded(model.embed_stream, table, name))
-        embedded = collect(table, results, model.description.embedding_dim)
+        dim, cohort = model.description.embedding_dim, scoring_cohort(model)
+        embedded = collect(table, results, dim, cohort)
         if duration_s is None:  # the first condition leaves the recordings as they are
             duration_s = embedded.duration_s
         embedded = replace(embedded, duration_s=duration_s)

@@ -13,11 +13,14 @@ from hive_mtl.audio import Segment
 from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
+from hive_mtl.trials import Trials, cosines
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model
+from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 from hive_mtl.use.progress import with_progress
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
@@ -53,6 +56,7 @@ class EmbeddedTable:
         duration_s: ``(utterances,)`` infinite where neither the table nor the model can tell, so
             that an unreadable recording is not left out as too short.
         failures: why vectors are missing.
+        cohort: ``(voices, dim)`` by which scores are normalised; None for plain cosines.
     """
 
     table: pa.Table
@@ -63,6 +67,7 @@ class EmbeddedTable:
     heads: tuple[Mapping[str, npt.NDArray[np.float32]] | None, ...]
     duration_s: npt.NDArray[np.float64]
     failures: tuple[Failure, ...]
+    cohort: npt.NDArray[np.float32] | None = None
 
     def column(self, name: str) -> list[str | None]:
         """The cells of a column; all None where the table has no such column."""
@@ -127,6 +132,28 @@ class EmbeddedTable:
         """How good these utterances are, ``(utterances,)``, as one side of trials."""
         return Sides(self.speech_s[utterances], self.snr_db[utterances])
 
+    def scores(self, trials: Trials, other: "EmbeddedTable | None" = None) -> Floats:
+        """The score of each trial ``(trials,)``; right sides are of ``other``, if it is given."""
+        other = self if other is None else other
+        cosine = cosines(self.vectors, trials, other.vectors)
+        if self.cohort is None:
+            return cosine
+        return adaptive_s_norm(cosine, self._level[trials.left], other._level[trials.right])
+
+    def score_matrix(self, left: Indices, right: Indices) -> Floats:
+        """The scores of utterances with others: ``(left, right)``."""
+        cosine = (self.vectors[left] @ self.vectors[right].T).astype(np.float64)
+        if self.cohort is None:
+            return cosine
+        return adaptive_s_norm(cosine, self._level[left][:, None], self._level[right][None, :])
+
+    @cached_property
+    def _level(self) -> Floats:
+        """What the cohort's scores with each utterance are, ``(utterances, 2)``."""
+        if self.cohort is None:
+            raise DataError("scores: there is no cohort to normalise them by")
+        return cohort_level(self.vectors, self.cohort)
+
     def crosses_sessions(self, utterances: Indices) -> bool:
         """Whether one of these speakers has two sessions, so that each is compared across them."""
         known = {
@@ -149,11 +176,21 @@ def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:
     """
     if len(table) == 0:
         raise DataError("table of utterances: no rows: give the recordings to evaluate on")
-    return collect(table, model.embed_stream(segments(table)), model.description.embedding_dim)
+    results = model.embed_stream(segments(table))
+    return collect(table, results, model.description.embedding_dim, scoring_cohort(model))
+
+
+def scoring_cohort(model: Model) -> npt.NDArray[np.float32] | None:
+    """The cohort ``(voices, dim)`` that normalises the scores of a model; None if none does."""
+    normalised = model.calibration is not None and model.calibration.normalised
+    return model.cohort if normalised else None
 
 
 def collect(
-    table: pa.Table, results: Iterable[Embedding | EmbeddingError], dim: int
+    table: pa.Table,
+    results: Iterable[Embedding | EmbeddingError],
+    dim: int,
+    cohort: npt.NDArray[np.float32] | None = None,
 ) -> EmbeddedTable:
     """The rows of a table with what was made of each, in order: vectors ``(dim,)`` or errors."""
     vectors = np.zeros((len(table), dim), dtype=np.float32)
@@ -183,6 +220,7 @@ def collect(
         heads=tuple(heads),
         duration_s=duration,
         failures=tuple(failures),
+        cohort=cohort,
     )
 
 

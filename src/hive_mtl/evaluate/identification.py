@@ -108,7 +108,7 @@ def identified(
     identified = np.zeros(len(probes), dtype=np.bool_)
     for start in range(0, len(probes), _PROBES_AT_ONCE):
         part = slice(start, start + _PROBES_AT_ONCE)
-        scores = embedded.vectors[probes[part]] @ embedded.vectors[enrolled].T
+        scores = embedded.score_matrix(probes[part], enrolled)
         scores[embedded.missing[probes[part]]] = -np.inf
         scores[:, embedded.missing[enrolled]] = -np.inf
         identified[part] = metrics.top1(scores, right[part])

@@ -31,6 +31,7 @@ def original_test(
 ) -> list[Identification]:
     """Identifies all utterances of known voices but the first of each, corpus by corpus."""
     vectors, missing = _embedded_crops(model, embedded.table, bootstrap.seed)
+    embedded = replace(embedded, cohort=None)  # the original compared cosines
     cropped = replace(embedded, vectors=vectors, missing=missing)
     return [
         _identify(each, corpus, scope, bootstrap)

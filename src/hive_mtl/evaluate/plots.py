@@ -57,7 +57,7 @@ def draw_scores(verification: Sequence[Verification], path: Path) -> None:
         for name, counts in (("non-target", curve.nontargets), ("target", curve.targets)):
             shares = [count / max(1, sum(counts)) for count in counts]
             axes.stairs(shares, curve.score, fill=True, alpha=0.6, label=name)
-        axes.set(title=row.corpus, xlabel="cosine", xticks=(-1, -0.5, 0, 0.5, 1), yticks=[])
+        axes.set(title=row.corpus, xlabel="score", yticks=[])
         axes.legend()
     figure.savefig(path, format="png", dpi=120)
 

@@ -13,7 +13,7 @@ from hive_mtl.calibration import extremes, line
 from hive_mtl.description import Calibration
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
-from hive_mtl.trials import Trials, all_pairs, cosines
+from hive_mtl.trials import Trials, all_pairs
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -144,13 +144,13 @@ class Verifier:
         return self._with_figures(counts, trials, missing)
 
     def _with_figures(self, counts: Verification, trials: Trials, missing: Bools) -> Verification:
-        cosine = cosines(self.embedded.vectors, trials)
-        scores = metrics.penalise_missing(cosine, trials.target, missing)
+        score = self.embedded.scores(trials)
+        scores = metrics.penalise_missing(score, trials.target, missing)
         ranked = metrics.rank(scores, trials.target)
         costs = None
         if self.calibration is not None:
-            llr = self._llr(self.calibration, trials, cosine)
-            lowest, highest = extremes(self.calibration)
+            llr = self._llr(self.calibration, trials, score)
+            lowest, highest = extremes(self.calibration, self._scores_end_at(score))
             # as wrong as can be: by an infinite penalty, one file would make Cllr infinite
             wrong = np.where(trials.target, lowest, highest)
             costs = metrics.llr_cost(np.where(missing, wrong, llr), trials.target)
@@ -171,13 +171,24 @@ class Verifier:
             min_dcf=min_dcf,
             cllr=cllr[0] if cllr else None,
             min_cllr=min_cllr(scores, trials.target),
-            curve=_curve(ranked.error_rates(), cosine[~missing], trials.target[~missing]),
+            curve=_curve(
+                ranked.error_rates(),
+                score[~missing],
+                trials.target[~missing],
+                self._scores_end_at(score),
+            ),
         )
 
-    def _llr(self, calibration: Calibration, trials: Trials, cosine: Floats) -> Floats:
+    def _scores_end_at(self, score: Floats) -> tuple[float, float]:
+        """The lowest and the highest score there is; of normalised ones, among these."""
+        if self.embedded.cohort is None:
+            return -1.0, 1.0
+        return float(score.min()), float(score.max())
+
+    def _llr(self, calibration: Calibration, trials: Trials, score: Floats) -> Floats:
         """Log-likelihood ratios ``(trials,)`` by the quality of both sides."""
         sides = self.embedded.sides(trials.left), self.embedded.sides(trials.right)
-        return line(calibration, *sides).llr(cosine)
+        return line(calibration, *sides).llr(score)
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:
@@ -221,13 +232,15 @@ def _cost(weights: Floats, posterior: Floats) -> float:
     return float(-(weights[present] @ np.log2(posterior[present])))
 
 
-def _curve(rates: metrics.ErrorRates, cosine: Floats, target: Bools) -> Curve:
+def _curve(
+    rates: metrics.ErrorRates, score: Floats, target: Bools, ends: tuple[float, float]
+) -> Curve:
     deviates = np.linspace(-3.6, 3.6, _CURVE_POINTS)
     false_alarm = np.array([NormalDist().cdf(deviate) for deviate in deviates])
     miss = np.interp(false_alarm, rates.false_alarm[::-1], rates.miss[::-1])
-    edges = np.linspace(-1.0, 1.0, _HISTOGRAM_BINS + 1)
-    targets, _ = np.histogram(cosine[target], edges)
-    nontargets, _ = np.histogram(cosine[~target], edges)
+    edges = np.linspace(*ends, _HISTOGRAM_BINS + 1)
+    targets, _ = np.histogram(score[target], edges)
+    nontargets, _ = np.histogram(score[~target], edges)
     return Curve(
         false_alarm=tuple(false_alarm.tolist()),
         miss=tuple(miss.tolist()),

@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from hive_mtl import metrics
 from hive_mtl.calibration import Sides, balanced_weights, fit_weights, line
@@ -16,6 +17,7 @@ from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.metrics import FALSE_ALARM_RATES, Bools, Float64s, Indices
 from hive_mtl.trials import Pair, Trials, cosines
 from hive_mtl.use.embedding import Embedding, lacks_speech
+from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -86,10 +88,10 @@ def calibrate(model: "Model", pairs: Sequence[Pair], folder: Path) -> Recalibrat
         DataError: there are too few pairs of a kind, or the scores contradict them.
     """
     embedded, failed = _embed(model, pairs, folder)
-    heard = _listen(pairs, embedded)
+    own = model.description.calibration or _UNCALIBRATED
+    heard = _listen(pairs, embedded, model.cohort if own.normalised else None)
     _check(heard, failed)
     target = heard.trials.target
-    own = model.description.calibration or _UNCALIBRATED
     llr = heard.llr(own)
     eer = metrics.eer(llr, target)
     if eer >= 0.5:
@@ -106,6 +108,7 @@ def calibrate(model: "Model", pairs: Sequence[Pair], folder: Path) -> Recalibrat
             weights={name: scale * weight for name, weight in own.weights.items()},
             intercept=scale * own.intercept + shift,
             thresholds=thresholds,
+            normalised=own.normalised,
         ),
         recordings=heard.recordings,
         targets=int(target.sum()),
@@ -144,7 +147,12 @@ def _located(name: str, folder: Path) -> Path:
     return beside_list if beside_list.exists() or not Path(name).exists() else Path(name)
 
 
-def _listen(pairs: Sequence[Pair], embedded: Mapping[str, Embedding]) -> _Heard:
+def _listen(
+    pairs: Sequence[Pair],
+    embedded: Mapping[str, Embedding],
+    cohort: npt.NDArray[np.float32] | None,
+) -> _Heard:
+    """``cohort`` ``(voices, dim)`` normalises the scores; None leaves them cosines."""
     heard = [pair for pair in pairs if pair.left in embedded and pair.right in embedded]
     row = {name: number for number, name in enumerate(embedded)}
     trials = Trials(
@@ -153,11 +161,15 @@ def _listen(pairs: Sequence[Pair], embedded: Mapping[str, Embedding]) -> _Heard:
         target=np.array([pair.target for pair in heard], np.bool_),
     )
     vectors = np.array([each.vector for each in embedded.values()], np.float32)
+    score = cosines(vectors, trials)
+    if cohort is not None and len(trials):
+        level = cohort_level(vectors, cohort)
+        score = adaptive_s_norm(score, level[trials.left], level[trials.right])
     speech_s = np.array([each.speech_seconds for each in embedded.values()])
     snr_db = np.array([each.snr_db for each in embedded.values()])
     return _Heard(
         trials=trials,
-        score=cosines(vectors, trials),
+        score=score,
         left=Sides(speech_s[trials.left], snr_db[trials.left]),
         right=Sides(speech_s[trials.right], snr_db[trials.right]),
         recordings=len(embedded),

@@ -6,6 +6,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+import numpy.typing as npt
+
 from hive_mtl.audio import Source
 from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
@@ -93,6 +96,11 @@ class Model:
         None where the model has no calibration, so that scores have no threshold or probability.
         """
         return self._calibration
+
+    @property
+    def cohort(self) -> npt.NDArray[np.float32] | None:
+        """Voices by which scores may be normalised, ``(voices, dim)``; None where it has none."""
+        return self._network.cohort
 
     @overload
     def embed(self, source: Source) -> Embedding: ...

@@ -12,6 +12,7 @@ from hive_mtl.audio import Source, describe_source
 from hive_mtl.description import Calibration
 from hive_mtl.errors import AudioError, EmbeddingError, ModelError
 from hive_mtl.use.embedding import Embedding, require_speech
+from hive_mtl.use.normalising import PLAIN, Scale, scale_between
 from hive_mtl.use.scoring import Voice, cosine, line_between, pooled, probability, threshold
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ def verify(
     left, right = (_voice(side, embedded) for side in sides)
     line = line_between(calibration, left, right)
     score = cosine(left.vector, right.vector)
-    needed = float(line.score_at(enough)[0])
+    scale = _scale(model, calibration, left, right)
+    needed = scale.cosine(float(line.score_at(enough)[0]))
     return Verdict(
         same=score >= needed,
-        probability=probability(float(line.llr(np.array([score]))[0]), prior),
+        probability=probability(float(line.llr(np.array([scale.score(score)]))[0]), prior),
         score=score,
         threshold=needed,
     )
@@ -83,6 +85,18 @@ def _calibration_of(model: "Model") -> Calibration:
             "or probability: hive-mtl calibrate fits one to pairs of recordings"
         )
     return model.calibration
+
+
+def _scale(model: "Model", calibration: Calibration, left: Voice, right: Voice) -> Scale:
+    """Cosines as the calibration takes them."""
+    if not calibration.normalised:
+        return PLAIN
+    if model.cohort is None:
+        raise ModelError(
+            f"model {model.description.name}: its calibration is for normalised scores, and the "
+            "model file has no cohort to normalise them by: export the model anew"
+        )
+    return scale_between(left.vector, right.vector, model.cohort)
 
 
 def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:
