@@ -58,7 +58,9 @@ def network_type() -> type[nn.Module]:
     [folder] = Path(SPEECHBRAIN.folder).glob("lib/python*/site-packages/speechbrain")
     package = ModuleType("speechbrain")
     package.__path__ = [str(folder)]
-    sys.modules.update(speechbrain=package, torchaudio=ModuleType("torchaudio"))
+    torchaudio = ModuleType("torchaudio")
+    torchaudio.__version__ = "2.9.0"  # of none at all SpeechBrain complains
+    sys.modules.update(speechbrain=package, torchaudio=torchaudio)
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
     del sys.modules["torchaudio"]
