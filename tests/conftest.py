@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # tests do not time
+hypothesis.settings.load_profile("untimed")
 
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 

@@ -44,6 +44,8 @@ def embedded(outputs, task, *, corpus="x", speakers=None, missing=(), **columns)
         table=table,
         vectors=np.zeros((count, 2), np.float32),
         missing=np.array([row in missing for row in range(count)]),
+        speech_s=np.full(count, 2.0),
+        snr_db=np.full(count, 20.0),
         heads=tuple(None if row in missing else head for row, head in enumerate(heads)),
         duration_s=np.full(count, 3.0),
         failures=(),
