@@ -100,7 +100,7 @@ def test_the_fit_recovers_what_quality_does():
     by_score = fitted(score, target)
     plain = line(by_score, left, right).llr(score)
     assert metrics.cllr(given_llr, target) < metrics.cllr(plain, target) - 0.015
-    assert found.weights["log_shorter"] < -1  # a long side is expected to score higher
+    assert found.weights["log_shorter"] < -0.5  # a long side is expected to score higher
 
 
 def test_corpora_weigh_alike_however_many_their_trials():

@@ -6,7 +6,7 @@ The peer runs in ``.venv-peer``, which is made on first use; its weights are in 
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import environments
 import measure
 from costs import COST_HEADER, compare_costs, cost_cells
-from hearing import DEGRADATIONS, PEER, as_heard, degraded, heard_by_peer, heard_by_us, kept
+from hearing import PEER, as_heard, degraded_for_peer, heard_by_peer, heard_by_us, kept
 from paired import (
     REPLICATES,
     Figure,
@@ -31,11 +31,13 @@ from probes import ATTRIBUTE_HEADER, Voices, attribute_cells, compare_attributes
 import hive_mtl
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import take_split
-from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.degrade import embed_degraded
+from hive_mtl.evaluate.embedded import collect, embed_table, scoring_cohort
 from hive_mtl.learn import corpora
 from hive_mtl.learn.utterances import training_utterances
 
 NAME = "Resemblyzer 0.1.4"
+DEGRADED = ("2s", "noise 10 dB")  # see hive_mtl.evaluate.degrade
 PARTS = ("voices", "degraded", "attributes", "costs")
 CACHE = environments.ROOT / "runs" / "peer"
 
@@ -69,21 +71,26 @@ class Comparison:
         vectors = kept(self.cache, ours, table, hear), kept(self.cache, NAME, table, heard_by_peer)
         return Voices(*(as_heard(table, each) for each in vectors))
 
-    def voices(self) -> list[dict[str, Any]]:
-        """Verification and identification."""
-        both = [self.judged.ours], [self.judged.peer]
-        return _shown("Voices", compare_verification(*both) + compare_identification(*both))
+    def voices(self) -> dict[str, list[dict[str, Any]]]:
+        """Verification and identification, by our scores and by plain cosines."""
+        plain = replace(self.judged.ours, cohort=None)
+        found = {}
+        for title, ours in (("Voices", self.judged.ours), ("Voices, plain cosines", plain)):
+            both = [ours], [self.judged.peer]
+            figures = compare_verification(*both) + compare_identification(*both)
+            found[title] = _shown(title, figures)
+        return found
 
     def degraded(self) -> dict[str, list[dict[str, Any]]]:
         """The EER by degradation, each wave degraded alike for both."""
-        ours, found = self.judged.ours, {}
-        for name, degrade in DEGRADATIONS.items():
+        table, found = self.judged.ours.table, {}
+        dim, cohort = self.model.description.embedding_dim, scoring_cohort(self.model)
+        for name in DEGRADED:
             print(f"{name}: embedding", file=sys.stderr)
-            both = [
-                [as_heard(ours.table, hear(degraded(ours, degrade)))]
-                for hear in (partial(heard_by_us, self.model), heard_by_peer)
-            ]
-            eer = [each for each in compare_verification(*both) if each.name == "EER"]
+            results = embed_degraded(self.model.embed_stream, table, name)
+            ours = collect(table, results, dim, cohort)
+            peer = as_heard(table, degraded_for_peer(table, name))
+            eer = [each for each in compare_verification([ours], [peer]) if each.name == "EER"]
             found[name] = _shown(f"Voices, {name}", eer)
         return found
 

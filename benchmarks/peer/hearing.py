@@ -5,7 +5,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from environments import Environment, one_thread
-from paired import MIN_S
 
 from hive_mtl.atomic import atomic_write
-from hive_mtl.audio import SAMPLE_RATE, Wave, load, trim_silence
+from hive_mtl.audio import SAMPLE_RATE, Wave, load
 from hive_mtl.errors import AudioError, EmbeddingError
+from hive_mtl.evaluate.degrade import embed_degraded
 from hive_mtl.evaluate.embedded import EmbeddedTable, segments
 from hive_mtl.use.model import Model
 from hive_mtl.use.progress import with_progress
@@ -31,25 +31,7 @@ PEER = Environment(
 WORKER = Path(__file__).with_name("worker.py")
 Vectors = npt.NDArray[np.float32]  # (utterances, dim), unit norm; NaN where there is none
 Waves = Iterable[Wave | None]
-Degradation = Callable[[Wave, int], Wave]  # of a wave and a seed
 _NOTHING = np.zeros(0, np.float32)
-
-
-def two_seconds(wave: Wave, seed: int) -> Wave:
-    """Two seconds from anywhere in the speech."""
-    speech = trim_silence(wave)
-    size = round(2 * SAMPLE_RATE)
-    start = np.random.default_rng(seed).integers(max(len(speech) - size, 0) + 1)
-    return speech[start : start + size]
-
-
-def noise_10_db(wave: Wave, seed: int) -> Wave:
-    """White noise, 10 dB below the mean power of the recording."""
-    noise = np.random.default_rng(seed).standard_normal(len(wave), np.float32)
-    return wave + noise * np.float32(np.sqrt(np.mean(np.square(wave)) / 10))
-
-
-DEGRADATIONS: Mapping[str, Degradation] = {"2s": two_seconds, "noise 10 dB": noise_10_db}
 
 
 def clean(table: pa.Table) -> Iterator[Wave | None]:
@@ -59,13 +41,6 @@ def clean(table: pa.Table) -> Iterator[Wave | None]:
             yield load(segment)
         except AudioError:
             yield None
-
-
-def degraded(embedded: EmbeddedTable, degrade: Degradation) -> Iterator[Wave | None]:
-    """The same after a degradation; None for what is too short to be compared, too."""
-    long_enough = embedded.duration_s >= MIN_S
-    for row, wave in enumerate(clean(embedded.table)):
-        yield degrade(wave, row) if wave is not None and long_enough[row] else None
 
 
 def heard_by_us(model: Model, waves: Waves) -> Vectors:
@@ -96,6 +71,16 @@ def heard_by_peer(waves: Waves) -> Vectors:
         return np.load(out)["vectors"]
 
 
+def degraded_for_peer(table: pa.Table, name: str) -> Vectors:
+    """The vectors of the peer, of waves degraded as they are for Hive-MTL."""
+    results = list(
+        embed_degraded(lambda waves: heard_by_peer(wave for wave, _ in waves), table, name)
+    )
+    dim = next(len(each) for each in results if not isinstance(each, EmbeddingError))
+    missing = np.full(dim, np.nan, np.float32)
+    return np.stack([missing if isinstance(each, EmbeddingError) else each for each in results])
+
+
 def kept(folder: Path, who: str, table: pa.Table, hear: Callable[[Waves], Vectors]) -> Vectors:
     """What somebody hears in the rows of a table, kept in ``folder`` for the next run."""
     rows = table.select(["path", "start_s", "duration_s"]).to_pylist()
@@ -115,4 +100,14 @@ def as_heard(table: pa.Table, vectors: Vectors) -> EmbeddedTable:
     missing = ~np.isfinite(vectors).all(axis=1)
     duration_s = table["duration_s"].fill_null(np.inf).to_numpy()
     vectors = np.where(missing[:, None], np.float32(0), vectors)
-    return EmbeddedTable(table, vectors, missing, (None,) * len(missing), duration_s, ())
+    unknown = np.zeros(len(missing))
+    return EmbeddedTable(
+        table=table,
+        vectors=vectors,
+        missing=missing,
+        speech_s=unknown,
+        snr_db=unknown,
+        heads=(None,) * len(missing),
+        duration_s=duration_s,
+        failures=(),
+    )
