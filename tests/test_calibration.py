@@ -83,24 +83,25 @@ def test_the_fit_recovers_the_true_likelihood_ratio():
 
 
 def test_the_fit_recovers_what_quality_does():
-    # normal cosines of variance 0.02, their means apart by 0.1 + 0.15 log(speech of the shorter)
+    # normal scores of variance 0.02, all the higher the longer the shorter side is, and targets
+    # 0.3 above the others: llr = 15 (score - 0.1 log_shorter) - 2.25
     generator = np.random.default_rng(0)
     n = 200_000
     target = generator.random(n) < 0.2
-    left, right = (
+    sides = [
         Sides(np.exp(generator.uniform(0, 2.5, n)), generator.uniform(5, 30, n)) for _ in range(2)
-    )
-    apart = 0.1 + 0.15 * np.log(np.minimum(left.speech_s, right.speech_s))
-    score = np.where(target, apart, 0.0) + np.sqrt(0.02) * generator.normal(size=n)
-    found = fit_quality(score, (left, right), target, balanced_weights(target))
-    truth = (apart * score - apart**2 / 2) / 0.02
-    given_llr = line(found, left, right).llr(score)
-    # the truth has another slope for every length, the fit one for all
-    assert metrics.cllr(given_llr, target) < metrics.cllr(truth, target) + 0.03
-    by_score = fitted(score, target)
-    plain = line(by_score, left, right).llr(score)
-    assert metrics.cllr(given_llr, target) < metrics.cllr(plain, target) - 0.015
-    assert found.weights["log_shorter"] < -0.5  # a long side is expected to score higher
+    ]
+    level = 0.1 * np.log(np.minimum(*(side.speech_s for side in sides)))
+    score = level + 0.3 * target + np.sqrt(0.02) * generator.normal(size=n)
+    found = fit_quality(score, tuple(sides), target, balanced_weights(target))
+    truth = 15 * (score - level) - 2.25
+    assert line(found, *sides).llr(score) == pytest.approx(truth, abs=0.4)
+    assert found.weights["score"] == pytest.approx(15, rel=0.03)
+    assert found.weights["log_shorter"] == pytest.approx(-1.5, abs=0.3)  # drawn to 0 a little
+    by_score = line(fitted(score, target), *sides).llr(score)
+    cost = metrics.cllr(line(found, *sides).llr(score), target)
+    assert cost == pytest.approx(metrics.cllr(truth, target), abs=1e-3)
+    assert cost < metrics.cllr(by_score, target) - 0.01
 
 
 def test_corpora_weigh_alike_however_many_their_trials():

@@ -122,6 +122,7 @@ def test_cllr():
     assert metrics.cllr(llr, target) == pytest.approx((np.log2(1.5) + np.log2(1.25)) / 2)
 
 
+@given(trials(), st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]))
 def test_a_threshold_keeps_its_rate_and_is_the_lowest_score_to_do_so(case, rate):
     scores, target = case
     threshold = metrics.threshold_at_false_alarm(scores, target, rate)

@@ -28,10 +28,10 @@ def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
     Raises:
         DataError: the data holds out too few voices.
     """
-    model = load(file)
-    learnt = pa.array([each.corpus for each in model.description.data], pa.string())
+    learnt = pa.array([each.corpus for each in load(file).description.data], pa.string())
     table = table.filter(pc.is_in(table["corpus"], value_set=learnt))
     add_cohort(file, table)
+    model = load(file)  # with its cohort, by which scores are normalised before they are read
     calibration = calibrating.fit(model, take_split(table, VALIDATION, origin))
     held_out = embed_table(model, validation_utterances(table))
     heads = fit_heads(held_out, model.description.heads)
