@@ -243,7 +243,7 @@ def test_a_model_in_a_run_folder_is_found(model_file: Path) -> None:
 def test_without_a_path_the_shipped_model_is_loaded(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hive_mtl.use.model.files", lambda package: tmp_path)
+    monkeypatch.setattr("hive_mtl.use.stored_calibration.files", lambda package: tmp_path)
     with pytest.raises(hive.ModelError, match="ships no model"):
         hive.load()
     (tmp_path / "pretrained").mkdir()
