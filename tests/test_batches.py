@@ -15,14 +15,13 @@ from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.batches import (
     SHORTEST_CROP,
     Batch,
-    BatchConfig,
     Batches,
-    BatchSampler,
 )
 from hive_mtl.learn.front_ends.log_mel import FrontEnd
 from hive_mtl.learn.kept import Waves
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.prepare import Prepared, prepare
+from hive_mtl.learn.sampler import BatchConfig, BatchSampler
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import training_utterances
 from learning import CORPUS, speaker_names, utterances, write_corpus

@@ -1,8 +1,7 @@
 """Utterances -> batches, balanced over corpora, voices, tasks and classes.
 
-A batch has two parts. The identity part draws a corpus, then a voice, then a recording of it; it
-teaches the speaker task. The attribute part draws a task, then a class, then an utterance of that
-class; it sees that rare labels are met. Every row carries all the labels that its utterance has.
+A batch has two parts, see :mod:`hive_mtl.learn.sampler`: one teaches the speaker task, the other
+sees that rare labels are met. Every row carries all the labels that its utterance has.
 
 Where crops are listed (:mod:`hive_mtl.learn.crops`), a batch is the next ones of the list instead.
 
@@ -10,56 +9,28 @@ A batch is a pure function of the seed and its number. So any process can make a
 can be made ahead in other processes, and a resumed run goes on exactly where it stopped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from hive_mtl.audio import SAMPLE_RATE
-from hive_mtl.errors import DataError
 from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed
 from hive_mtl.learn.crops import CropLists, Crops, Epochs, list_crops
 from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.kept import Floats, Kept
-from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.prepare import Prepared, stacked
-from hive_mtl.learn.settings import Rising
+from hive_mtl.learn.sampler import BatchConfig, BatchSampler
 from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
-Floats64 = npt.NDArray[np.float64]
 SHORTEST_CROP = SAMPLE_RATE // 10  # what the MP3 coder takes
 BABBLE_VOICES = (3, 7)  # fewer are a conversation, more are noise
-
-
-class BatchConfig(BaseModel):
-    """Size and balance of a batch."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int = Field(default=64, ge=2)
-    # crops of each voice to learn from and to monitor, drawn once; None: drawn as they are needed
-    counts_per_speaker: tuple[PositiveInt, NonNegativeInt] | None = None
-    # shortest and longest; one length a batch
-    crop_s: Annotated[tuple[Annotated[float, Field(ge=0.1)], float], Rising] = (2.0, 2.0)
-    identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
-    crops_per_voice: int = Field(default=1, ge=1)
-    corpus_exponent: float = Field(
-        default=0.5, ge=0.0, le=1.0
-    )  # 1: by voices, 0: all corpora alike
-    voice_exponent: float = Field(
-        default=0.0, ge=0.0, le=1.0
-    )  # in a corpus, 1: by recordings, 0: all voices alike
-    class_exponent: float = Field(
-        default=0.5, ge=0.0, le=1.0
-    )  # 1: by examples, 0: all classes alike
 
 
 @dataclass(frozen=True)
@@ -97,92 +68,6 @@ class Batch:
 def crop_items(config: BatchConfig, kept: Kept) -> int:
     """Length of the longest crop, in items of what is kept: samples or frames."""
     return round(config.crop_s[1] * kept.per_second)
-
-
-class BatchSampler:
-    """Draws the rows of a batch.
-
-    Args:
-        groups: by task, ``(utterances,)`` the class each utterance counts for, -1 where absent.
-        corpora: ``(utterances,)`` the corpus of each utterance, as a number.
-        config: size and balance.
-
-    Raises:
-        DataError: no utterance carries a label of any task.
-    """
-
-    def __init__(
-        self, groups: Mapping[str, Integers], corpora: Integers, config: BatchConfig
-    ) -> None:
-        self._attributes = [
-            _Groups(group, config.class_exponent)
-            for name, group in groups.items()
-            if name != "speaker" and (group != ABSENT).any()
-        ]
-        voices = groups.get("speaker", np.full(len(corpora), ABSENT))
-        self._has_voices = bool((voices != ABSENT).any())
-        if self._has_voices:
-            self._voices = _Groups(voices, 1.0)
-            self._corpora = _Groups(
-                corpora[self._voices.first_row],
-                config.corpus_exponent,
-                self._voices.sizes.astype(np.float64) ** config.voice_exponent,
-            )
-        elif not self._attributes:
-            raise DataError("no utterance carries a label of any task: check the label columns")
-        share = config.identity_share if self._attributes else 1.0
-        self._identities = round(config.size * share) if self._has_voices else 0
-        self._size, self._crops_per_voice = config.size, config.crops_per_voice
-
-    def draw(self, rng: np.random.Generator) -> Integers:
-        """``(batch,)`` rows."""
-        rows: list[int] = []
-        while len(rows) < self._identities:
-            voice = self._corpora.row(self._corpora.group(rng), rng)
-            rows += [self._voices.row(voice, rng) for _ in range(self._crops_per_voice)]
-        del rows[self._identities :]
-        while len(rows) < self._size:
-            task = self._attributes[int(rng.integers(len(self._attributes)))]
-            rows.append(task.row(task.group(rng), rng))
-        return np.array(rows, dtype=np.int64)
-
-
-class _Groups:
-    """Rows by group, and how likely each group is drawn: by the power of its size.
-
-    ``weight`` ``(rows,)`` says how likely each row of a group is; all alike without it.
-    """
-
-    def __init__(
-        self, group_of_row: Integers, exponent: float, weight: Floats64 | None = None
-    ) -> None:
-        order = np.argsort(group_of_row, kind="stable")
-        self._rows = order[np.searchsorted(group_of_row[order], 0) :]  # without the absent
-        _, self._start, self.sizes = np.unique(
-            group_of_row[self._rows], return_index=True, return_counts=True
-        )
-        chance = self.sizes.astype(np.float64) ** exponent
-        self._up_to = np.cumsum(chance / chance.sum())
-        weights = np.ones(len(self._rows)) if weight is None else weight[self._rows]
-        self._weight_up_to = np.concatenate([[0.0], np.cumsum(weights)])
-
-    @property
-    def first_row(self) -> Integers:
-        """``(groups,)`` a row of each group."""
-        first: Integers = self._rows[self._start]
-        return first
-
-    def group(self, rng: np.random.Generator) -> int:
-        """A group."""
-        drawn = int(np.searchsorted(self._up_to, rng.random(), side="right"))
-        return min(drawn, len(self._up_to) - 1)
-
-    def row(self, group: int, rng: np.random.Generator) -> int:
-        """A row of a group."""
-        first, last = self._start[group], self._start[group] + self.sizes[group]
-        low, high = self._weight_up_to[[first, last]]
-        place = np.searchsorted(self._weight_up_to, rng.uniform(low, high), side="right") - 1
-        return int(self._rows[min(max(place, first), last - 1)])
 
 
 class Batches(Dataset[Batch]):

@@ -17,10 +17,10 @@ from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
-from hive_mtl.learn.batches import BatchConfig
 from hive_mtl.learn.front_ends import FrontEnd, front_end_type
 from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
+from hive_mtl.learn.sampler import BatchConfig
 from hive_mtl.learn.schedules import Plateau
 from hive_mtl.learn.settings import parse
 from hive_mtl.learn.tasks import TaskConfig, get_task
