@@ -61,7 +61,13 @@ def network_type() -> type[nn.Module]:
     torchaudio = ModuleType("torchaudio")
     torchaudio.__version__ = "2.9.0"  # of none at all SpeechBrain complains
     sys.modules.update(speechbrain=package, torchaudio=torchaudio)
-    from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+    from speechbrain.lobes.models import ECAPA_TDNN
 
     del sys.modules["torchaudio"]
-    return ECAPA_TDNN
+    ECAPA_TDNN.length_to_mask = inside
+    return ECAPA_TDNN.ECAPA_TDNN
+
+
+def inside(length: Tensor, max_len: int, device: torch.device) -> Tensor:
+    """SpeechBrain's mask ``(batch, frames)`` so that an exported network takes any batch."""
+    return (torch.arange(max_len, device=device) < length.unsqueeze(1)).to(length.dtype)
