@@ -1,6 +1,6 @@
 # Every target sets up .venv on first use; `make demo SPEECH=folder` takes your own recordings.
 PYTHON := .venv/bin/python
-COVERED := metrics losses batches sampler audio checkpoint calibration
+COVERED := metrics losses batches sampler audio checkpoint
 
 .PHONY: demo test test-slow check format bench bench-original parity-original bench-peer bench-ecapa clean setup-demo setup-dev
 .DEFAULT_GOAL := demo
