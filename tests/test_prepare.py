@@ -16,7 +16,7 @@ from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import prepare as module
 from hive_mtl.learn.kept import Waves
-from hive_mtl.learn.prepare import in_pieces, prepare, prepare_noises
+from hive_mtl.learn.prepare import in_pieces, prepare
 from learning import utterances
 from voices import RATE, voice
 
@@ -269,23 +269,6 @@ class TestKey:
         assert len(prepare(of(good, late), cache)) == 1
         soundfile.write(late, voice(1.0), RATE)
         assert len(prepare(of(good, late), cache)) == 2
-
-
-class TestNoises:
-    def test_any_recordings_become_wav_once(self, tmp_path: Path, cache: Path) -> None:
-        (tmp_path / "noises" / "deep").mkdir(parents=True)
-        soundfile.write(tmp_path / "noises" / "deep" / "a.flac", voice(1.0), 44_100)
-        folder = prepare_noises(tmp_path / "noises", cache)
-        assert [path.suffix for path in folder.iterdir()] == [".wav"]
-        assert soundfile.info(next(folder.iterdir())).samplerate == RATE
-        before = next(folder.iterdir()).stat().st_mtime_ns
-        assert prepare_noises(tmp_path / "noises", cache) == folder
-        assert next(folder.iterdir()).stat().st_mtime_ns == before
-
-    def test_an_empty_or_missing_folder_is_one_line(self, tmp_path: Path, cache: Path) -> None:
-        for folder in (tmp_path, tmp_path / "missing"):
-            with pytest.raises(DataError, match=str(folder)):
-                prepare_noises(folder, cache)
 
 
 KILLED = """

@@ -41,7 +41,7 @@ class ScoredTrials:
         corpus: its name.
         voices: in the corpus.
         whole: whether both sides are as they were recorded.
-        score: ``(trials,)`` cosines.
+        score: ``(trials,)`` normalised where the model has a cohort, else cosines.
         target: ``(trials,)``.
         left: how good the left sides are.
         right: how good the right sides are.

@@ -17,8 +17,6 @@ from hive_mtl.evaluate.verification import Verifier
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S, Embedding
 from hive_mtl.use.model import Model
 
-Bools = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -61,8 +59,8 @@ def judge_conditions(
     found: list[Condition] = []
     duration_s = None
     for name in DEGRADATIONS:
-        heard = _Heard(len(table))
-        results = heard.through(embed_degraded(model.embed_stream, table, name))
+        heard_s = np.full(len(table), np.nan)
+        results = _timed(embed_degraded(model.embed_stream, table, name), heard_s)
         dim, cohort = model.description.embedding_dim, scoring_cohort(model)
         embedded = collect(table, results, dim, cohort)
         if duration_s is None:  # the first condition leaves the recordings as they are
@@ -72,11 +70,15 @@ def judge_conditions(
         attributes = _attributes(embedded, heads, resampling)
         for corpus in embedded.corpora:
             utterances = embedded.comparable(corpus, min_duration_s)
+            rows = embedded.corpus == corpus
             found.append(
                 Condition(
                     name=name,
                     corpus=corpus,
-                    **heard.counts(embedded.corpus == corpus, seconds_asked_for(name)),
+                    utterances=int(rows.sum()),
+                    embedded=int((~embedded.missing[rows]).sum()),
+                    answerable=int((embedded.speech_s[rows] >= ENOUGH_SPEECH_S).sum()),
+                    untouched=int((heard_s[rows] < seconds_asked_for(name)).sum()),
                     eer=verifier.among(corpus, "all", utterances).eer,
                     attributes=tuple(each for each in attributes if each.corpus == corpus),
                 )
@@ -84,30 +86,14 @@ def judge_conditions(
     return tuple(found)
 
 
-class _Heard:
-    """Takes down how long each recording was and how much of it was speech."""
-
-    def __init__(self, utterances: int) -> None:
-        self._duration_s = np.full(utterances, np.nan)
-        self._speech_s = np.full(utterances, np.nan)
-
-    def through(
-        self, results: Iterable[Embedding | EmbeddingError]
-    ) -> Iterator[Embedding | EmbeddingError]:
-        for row, result in enumerate(results):
-            if not isinstance(result, EmbeddingError):
-                self._duration_s[row] = result.duration_s
-                self._speech_s[row] = result.speech_seconds
-            yield result
-
-    def counts(self, rows: Bools, asked_s: float) -> dict[str, int]:
-        """Of these ``(utterances,)``; a recording without a vector is nowhere but in the first."""
-        return {
-            "utterances": int(rows.sum()),
-            "embedded": int((~np.isnan(self._duration_s[rows])).sum()),
-            "answerable": int((self._speech_s[rows] >= ENOUGH_SPEECH_S).sum()),
-            "untouched": int((self._duration_s[rows] < asked_s).sum()),
-        }
+def _timed(
+    results: Iterable[Embedding | EmbeddingError], heard_s: npt.NDArray[np.float64]
+) -> Iterator[Embedding | EmbeddingError]:
+    """``results``, whose lengths are written into ``heard_s`` ``(utterances,)`` as they pass."""
+    for row, result in enumerate(results):
+        if not isinstance(result, EmbeddingError):
+            heard_s[row] = result.duration_s
+        yield result
 
 
 def _attributes(

@@ -18,7 +18,7 @@ import pyarrow as pa
 from hive_mtl.audio import SAMPLE_RATE, Segment, Wave, load, trim_silence
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError
 from hive_mtl.evaluate.embedded import segments
-from hive_mtl.learn.augment import mixed, telephone
+from hive_mtl.learn.augment import mixed, telephone, together
 
 T = TypeVar("T")
 Embedder = Callable[[Iterator[tuple[Wave, int]]], Iterable[T]]
@@ -27,7 +27,6 @@ Embedder = Callable[[Iterator[tuple[Wave, int]]], Iterable[T]]
 TELEPHONE_BAND_HZ = (300.0, 3_400.0)
 BABBLE_VOICES = 5
 _POOL_VOICES, _POOL_S = 48, 10.0  # whose beginnings babble is made of
-_FAINTEST = 1e-6  # deviation of a wave that is no silence
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,8 @@ def pink_noise(samples: int, rng: np.random.Generator) -> Wave:
 def babble(samples: int, voices: Sequence[Wave], rng: np.random.Generator) -> Wave:
     """:data:`BABBLE_VOICES` of ``voices`` at equal power, each from anywhere: ``(samples,)``."""
     chosen = rng.permutation(len(voices))[:BABBLE_VOICES]
-    together = np.zeros(samples, np.float32)
-    for voice in (voices[number] for number in chosen):
-        start = rng.integers(len(voice))
-        together += np.resize(np.roll(voice, -start), samples) / max(np.std(voice), _FAINTEST)
-    return together
+    turned = (np.roll(voices[number], -rng.integers(len(voices[number]))) for number in chosen)
+    return together(turned, samples)
 
 
 _CROPS_S = {f"{seconds}s": float(seconds) for seconds in (1, 2, 4)}

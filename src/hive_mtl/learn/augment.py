@@ -7,6 +7,7 @@ of a seed, so a resumed run sees what an uninterrupted one would have seen.
 
 import random
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from hive_mtl.learn.settings import Span
 TELEPHONE_RATE = 8_000
 TELEPHONE_LOW_HZ, TELEPHONE_HIGH_HZ = (100.0, 400.0), (3_000.0, 3_900.0)  # edges of the band
 MU = 255.0  # of the mu-law of G.711
+FAINTEST = 1e-6  # deviation of a wave that is no silence
 Probability = Field(default=0.0, ge=0.0, le=1.0)
 
 
@@ -132,6 +134,14 @@ def mu_law(wave: Wave) -> Wave:
         np.float32
     )
     return coded
+
+
+def together(voices: Iterable[Wave], samples: int) -> Wave:
+    """Voices talking at once, at equal power: each is repeated up to ``(samples,)``."""
+    babble = np.zeros(samples, np.float32)
+    for voice in voices:
+        babble += np.resize(voice, samples) / max(float(np.std(voice)), FAINTEST)
+    return babble
 
 
 def mixed(wave: Wave, noise: Wave, snr_db: float) -> Wave:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hive_mtl.audio import SAMPLE_RATE
-from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed
+from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed, together
 from hive_mtl.learn.crops import CropLists, Crops, Epochs, list_crops
 from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.kept import Floats, Kept
@@ -172,11 +172,11 @@ class Batches(Dataset[Batch]):
         """A crop with other voices of the training data talking behind it."""
         config = self._augment_config
         voices = int(rng.integers(BABBLE_VOICES[0], BABBLE_VOICES[1] + 1))
-        babble = np.zeros(len(crop), dtype=np.float32)
+        others = []
         for row in rng.integers(len(self._prepared), size=voices):
             spare = max(int(self._prepared.lengths[row]) - len(crop), 0)
-            other = self._prepared.read(int(row), int(rng.integers(spare + 1)), len(crop))
-            babble += _repeated(other, len(crop)) / max(float(np.std(other)), 1e-6)
+            others.append(self._prepared.read(int(row), int(rng.integers(spare + 1)), len(crop)))
+        babble = together(others, len(crop))
         return mixed(crop, babble, float(rng.uniform(*config.babble_snr_db)))
 
     def _stack(self, rows: Integers, cut: Sequence[Floats], speeds: Integers, size: int) -> Batch:

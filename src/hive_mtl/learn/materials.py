@@ -13,9 +13,9 @@ from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.config import Recipe
-from hive_mtl.learn.prepare import Prepared, default_cache, in_pieces, prepare, prepare_noises
+from hive_mtl.learn.prepare import Prepared, in_pieces, prepare
 from hive_mtl.learn.registry import suggestion
-from hive_mtl.learn.rooms import prepare_rooms
+from hive_mtl.learn.surroundings import prepare_noises, prepare_rooms
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import (
     label_columns,
@@ -124,7 +124,7 @@ def _voices(table: pa.Table) -> list[str]:
 
 def _with_surroundings(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:
     """The augmentation with its rooms and noises in the cache; says so where it lacks a folder."""
-    augment, cache = recipe.augment, recipe.data.cache or default_cache()
+    augment, cache = recipe.augment, recipe.data.cache
     if augment.noise and augment.noises is None:
         say("augment.noises names no folder: training goes without")
     if augment.reverberation and augment.rooms is None and not augment.simulated_rooms:

@@ -6,7 +6,6 @@ only what a crop needs. Memory is bounded by one shard's index, whatever the siz
 a preparation that was interrupted goes on at the first missing shard.
 """
 
-import errno
 import hashlib
 import os
 import threading
@@ -24,7 +23,6 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import soundfile
 import torch
 
 from hive_mtl import audio
@@ -109,33 +107,6 @@ def stacked(inputs: Sequence[Floats], items: int) -> Floats:
 def default_cache() -> Path:
     """The user's cache folder, as the operating system names it."""
     return platformdirs.user_cache_path("hive-mtl") / "prepared"
-
-
-def prepare_noises(folder: Path, cache: Path | None = None) -> Path:
-    """A folder with the recordings of ``folder`` as WAV, of which a part is read in no time.
-
-    Raises:
-        DataError: ``folder`` is no folder, or holds no recording.
-    """
-    recordings = audio.find_recordings(folder)
-    if not recordings:
-        raise DataError(f"{folder}: holds no recordings to use as noise: check augment.noises")
-    table = pa.table({"path": [str(path) for path in recordings]})
-    missing = pa.nulls(len(table), pa.float64())
-    rows = table.append_column("start_s", missing).append_column("duration_s", missing)
-    key = _key(rows, _WAVES)
-    prepared = (cache or default_cache()) / f"{key}-noises"
-    if not prepared.is_dir():
-        with atomic_write(prepared) as temporary:
-            temporary.mkdir()
-            for number, path in enumerate(recordings):
-                name = temporary / f"{number:04d}.wav"
-                wave = audio.load(path)
-                try:
-                    soundfile.write(name, wave, audio.SAMPLE_RATE, subtype="PCM_16")
-                except soundfile.LibsndfileError as error:  # so it tells of a full disk
-                    raise OSError(errno.ENOSPC, str(error), str(name)) from error
-    return prepared
 
 
 def prepare(

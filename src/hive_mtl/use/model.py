@@ -195,7 +195,7 @@ class Model:
             not met is not asked: ``description.head(task).withheld`` says why.
 
         Raises:
-            AudioError: the recording cannot be read, or holds no speech.
+            AudioError: the recording cannot be read, or does not hold enough speech.
         """
         return attributes(self, source)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -80,9 +81,7 @@ class TASK(ClassTask):
         """The voices of the same corpus, at every speed; None where all voices are told apart."""
         if not self.within_corpus:
             return None
-        names = [voice.partition("/")[0] for voice in self.classes]
-        numbers = np.unique(names, return_inverse=True)[1]
-        corpora = torch.from_numpy(np.tile(numbers, len(self.speeds))).to(targets.device)
+        corpora = _corpora(self.classes, len(self.speeds)).to(targets.device)
         return corpora[targets].unsqueeze(1) == corpora.unsqueeze(0)
 
     def at_speed(self, target: Any, speed: int) -> Any:
@@ -116,3 +115,10 @@ class TASK(ClassTask):
         super().restore(state)
         self.speeds = tuple(state["speeds"])
         self.within_corpus = state.get("within_corpus", False)  # a checkpoint may not know of it
+
+
+@lru_cache(maxsize=4)  # asked in every step of a training
+def _corpora(classes: tuple[str, ...], speeds: int) -> Tensor:
+    """The corpus of each class at each speed, as a number: ``(outputs,)``."""
+    names = [voice.partition("/")[0] for voice in classes]
+    return torch.from_numpy(np.tile(np.unique(names, return_inverse=True)[1], speeds))

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from hive_mtl.errors import DataError
-from hive_mtl.learn.rooms import prepare_rooms, simulate_room
-from voices import RATE
+from hive_mtl.learn.surroundings import prepare_noises, prepare_rooms, simulate_room
+from voices import RATE, voice
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -35,3 +35,21 @@ def test_measured_and_simulated_rooms_stand_side_by_side_and_are_made_once(tmp_p
 def test_a_folder_without_recordings_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{tmp_path}.*rooms"):
         prepare_rooms(tmp_path, 3, tmp_path / "cache")
+
+
+class TestNoises:
+    def test_any_recordings_become_wav_once(self, tmp_path: Path) -> None:
+        cache = tmp_path / "cache"
+        (tmp_path / "noises" / "deep").mkdir(parents=True)
+        soundfile.write(tmp_path / "noises" / "deep" / "a.flac", voice(1.0), 44_100)
+        folder = prepare_noises(tmp_path / "noises", cache)
+        assert [path.suffix for path in folder.iterdir()] == [".wav"]
+        assert soundfile.info(next(folder.iterdir())).samplerate == RATE
+        before = next(folder.iterdir()).stat().st_mtime_ns
+        assert prepare_noises(tmp_path / "noises", cache) == folder
+        assert next(folder.iterdir()).stat().st_mtime_ns == before
+
+    def test_an_empty_or_missing_folder_is_one_line(self, tmp_path: Path) -> None:
+        for folder in (tmp_path, tmp_path / "missing"):
+            with pytest.raises(DataError, match=str(folder)):
+                prepare_noises(folder, tmp_path / "cache")
