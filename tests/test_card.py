@@ -22,7 +22,10 @@ LEARNT = DataSummary(
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return corpora.read(str(write_corpus(tmp_path_factory.mktemp("corpus"))))
+    # noise is drawn by the last two names of a path, so they are the same in every run
+    folder = tmp_path_factory.mktemp("card") / "corpus"
+    folder.mkdir()
+    return corpora.read(str(write_corpus(folder)))
 
 
 @pytest.fixture

@@ -327,7 +327,7 @@ def test_bad_input_to_the_learning_wing_costs_one_line(
 
 
 def test_underscores_and_hyphens_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli._USING, "two-words", "Say two words.")
+    monkeypatch.setitem(cli._COMMANDS["Use a model"], "two-words", ("use", "Say two words."))
     monkeypatch.setattr(use, "two_words", lambda: print("two words"), raising=False)
     assert run("two_words")[1] == run("two-words")[1] == "two words\n"
     words = ("low.wav", "-o", "out.npz", "--model", "tiny.onnx", "--max_failures", "1")

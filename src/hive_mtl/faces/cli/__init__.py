@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
@@ -23,40 +24,45 @@ FAILED = 2
 INTERRUPTED = 130  # what shells give a command that SIGINT ended
 PIPE_CLOSED = 141  # likewise SIGPIPE
 
-_USING = {
-    "embed": "Write the embeddings of recordings to a file.",
-    "verify": "Say whether two recordings are of one voice.",
-    "attributes": "Estimate gender, age and whatever else the model answers.",
-    "calibrate": "Fit probabilities and thresholds to recordings of your own.",
-    "bench": "Measure how fast this machine embeds.",
+_COMMANDS = {  # by title, by command: the module here that has it, and what it does
+    "Use a model": {
+        "embed": ("use", "Write the embeddings of recordings to a file."),
+        "verify": ("use", "Say whether two recordings are of one voice."),
+        "attributes": ("use", "Estimate gender, age and whatever else the model answers."),
+        "calibrate": ("use", "Fit probabilities and thresholds to recordings of your own."),
+        "bench": ("use", "Measure how fast this machine embeds."),
+    },
+    "Make a model": {
+        "demo": ("develop", "Run the whole story, offline, in about three minutes."),
+        "doctor": ("develop", "Say what is wrong with data before training on it."),
+        "train": ("develop", "Train a unified embedding, or continue one."),
+        "evaluate": ("develop", "Measure a model on labelled recordings."),
+        "export": ("develop", "Make an ONNX model of a checkpoint."),
+        "average": ("develop", "Make one checkpoint of several runs: the mean of their weights."),
+        "publish": ("develop", "Upload a model and its card to the Hugging Face Hub."),
+        "import-keras": ("develop", "Take over a checkpoint of the original or of Deep Speaker."),
+    },
+    "The original's four steps": {
+        "download-librispeech": ("original", "Fetch LibriSpeech, checked and unpacked."),
+        "build-mfcc": ("original", "Decode every recording once and keep its features."),
+        "build-model-inputs": ("original", "Draw the crops of each voice."),
+        "train-mtl": ("original", "Train the speaker and the gender task, and measure the model."),
+    },
 }
-_DEVELOPING = {
-    "demo": "Run the whole story, offline, in about three minutes.",
-    "doctor": "Say what is wrong with data before training on it.",
-    "train": "Train a unified embedding, or continue one.",
-    "evaluate": "Measure a model on labelled recordings.",
-    "export": "Make an ONNX model of a checkpoint.",
-    "average": "Make one checkpoint of several runs: the mean of their weights.",
-    "publish": "Upload a model and its card to the Hugging Face Hub.",
-    "import-keras": "Take over a checkpoint of the original or of Deep Speaker.",
-}
-_ORIGINAL = {
-    "download-librispeech": "Fetch LibriSpeech, checked and unpacked.",
-    "build-mfcc": "Decode every recording once and keep its features.",
-    "build-model-inputs": "Draw the crops of each voice.",
-    "train-mtl": "Train the speaker and the gender task, and measure the model.",
-}
-COMMANDS = (*_USING, *_DEVELOPING, *_ORIGINAL)
+COMMANDS = tuple(chain.from_iterable(_COMMANDS.values()))
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
     "espeakng_loader": "demo",
     "huggingface_hub": "hub",
-    "jinja2": "demo",
+    "jinja2": "analysis",
     "lhotse": "lhotse",
     "lightning_fabric": "train",
     "matplotlib": "analysis",
     "onnx": "train",
     "onnxscript": "train",
+    "pgvector": "postgres",
+    "psycopg": "postgres",
+    "pyannote": "analysis",
     "pyroomacoustics": "train",
     "openTSNE": "analysis",
     "pyarrow": "train",
@@ -110,13 +116,9 @@ def _app() -> App:
         default_parameter=Parameter(negative=(), show_default=False),
         suppress_keyboard_interrupt=False,
     )
-    for title, module, commands in (
-        ("Use a model", "use", _USING),
-        ("Make a model", "develop", _DEVELOPING),
-        ("The original's four steps", "original", _ORIGINAL),
-    ):
+    for title, commands in _COMMANDS.items():
         group = Group.create_ordered(title)
-        for place, (name, summary) in enumerate(commands.items()):
+        for place, (name, (module, summary)) in enumerate(commands.items()):
             home = f"hive_mtl.faces.cli.{module}:{name.replace('-', '_')}"
             app.command(home, name=name, help=summary, group=group, sort_key=place)
     return app
