@@ -32,9 +32,10 @@ def draw_scatter(
     from matplotlib import colormaps  # here, because it is slow to import
     from matplotlib.figure import Figure
 
-    few = len(names) <= 10
+    wheel = colormaps["hsv"]
+    told_apart = next((colormaps[f"tab{most}"] for most in (10, 20) if len(names) <= most), None)
     palette = [
-        colormaps["tab10"](number) if few else colormaps["hsv"](number / len(names))
+        told_apart(number) if told_apart else wheel(number / len(names))
         for number in range(len(names))
     ]
     if grey is not None:
