@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
+    from hive_mtl.use.find import Found, Search
     from hive_mtl.use.model import Model, load
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
     from hive_mtl.use.verify import Verdict
@@ -37,11 +38,13 @@ __all__ = [
     "DataError",
     "Embedding",
     "EmbeddingError",
+    "Found",
     "HiveError",
     "MissingExtraError",
     "Model",
     "ModelDescription",
     "ModelError",
+    "Search",
     "Segment",
     "Source",
     "Vectors",
@@ -66,6 +69,7 @@ _HOMES = {
     ),
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
+    "hive_mtl.use.find": ("Found", "Search"),
     "hive_mtl.use.model": ("Model", "load"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),
     "hive_mtl.use.verify": ("Verdict",),
