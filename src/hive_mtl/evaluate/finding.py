@@ -60,7 +60,7 @@ class Finding:
         recall: share of the voice's time that is found.
         utterances: share of the voice's utterances of which some part is found.
         false_per_hour: stretches without the voice, for each hour searched.
-        expected_false_per_hour: how many of them the rate of false alarms lets expect at most.
+        expected_false_per_hour: how many of them the rate of false alarms lets expect.
     """
 
     queries: int
@@ -109,7 +109,7 @@ def compose_archive(table: pa.Table, folder: Path, seed: int = 0) -> Composed:
 
     Args:
         table: as :func:`hive_mtl.learn.utterances.conform` makes it, of one corpus. Rows of unknown
-            speaker take no part; halves of one recording, which share its channel, are not asked by.
+            speaker take no part; halves of one recording share its channel and are not asked by.
         folder: where the recordings are written, as FLAC.
         seed: of the order, the pauses and the queries.
 

@@ -62,8 +62,10 @@ class Search:
         failed: by path, why a recording could not be searched.
         recordings: how many could.
         hours: how long they are together.
-        expected_false: how many stretches of other voices are to be expected among those found, at
-            most: the rate of false alarms times the windows with speech. It grows with the hours.
+        expected_false: about how many stretches of other voices are to be expected among those
+            found: the rate of false alarms times the windows with speech. It grows with the hours.
+            On validation voices of one corpus they were a tenth of it, on those of another 1.3
+            times as many.
     """
 
     found: tuple[Found, ...]

@@ -221,8 +221,9 @@ class Model:
             archive: a folder of recordings, at any depth.
             index: the folder of the index; None is ``.hive-mtl-index`` in the archive or, where
                 that cannot be written, a folder of the user's cache.
-            false_alarm: at most this share of two-second windows of other voices is to pass: 0.1,
-                0.01 or 0.001, so that more hours hold more false alarms.
+            false_alarm: about this share of two-second windows of other voices is to pass: 0.1,
+                0.01 or 0.001, so that more hours hold more false alarms; 0.001 is two or three in
+                an hour of speech.
             progress: whether to show a bar, as in :meth:`embed_many`.
 
         Raises:

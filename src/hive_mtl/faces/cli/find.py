@@ -84,7 +84,7 @@ def _in_all(search: "Search") -> str:
     found = f"found {len(search.found)} times" if search.found else "found nowhere"
     return (
         f"{found} in {search.recordings} recordings ({search.hours:.1f} hours); "
-        f"in so much speech expect up to {search.expected_false:.1f} false alarms"
+        f"about {search.expected_false:.1f} false alarms are to be expected"
     )
 
 
