@@ -1,6 +1,7 @@
 """A voice is found where it speaks, and nowhere else; from Python and from the shell."""
 
 import json
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -190,3 +191,9 @@ def test_bad_input_is_one_line(run, words, complaint) -> None:
     assert (status, out) == (2, [])
     assert len(err) == 1
     assert complaint in err[0]
+
+
+def test_a_long_search_shows_how_far_it_is(model, place, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    model.find(place / "ann.wav", place / "meetings", progress=True)
+    assert "100%" in capfd.readouterr().err

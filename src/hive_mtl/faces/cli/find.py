@@ -42,7 +42,7 @@ ALL = Wanted()
 
 def find(
     voice: Recording,
-    archive: Path,
+    archive: Recording,
     /,
     *,
     wanted: Wanted = ALL,
