@@ -27,6 +27,7 @@ RECORDINGS = 2
 QUERIES = 3
 LONG_S = 5.0  # of a recording to look for
 FOUND_OR_NOT = (0, 1)
+SAMPLE_EVERY_S = 0.1
 CORPORA = ("commonvoice", "speechocean762")
 
 
@@ -77,13 +78,17 @@ def look(voice: str, archive: Path, model_file: Path) -> Spent:
     begun = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(measure.hive_mtl(*words), stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
+        peak_mb, ended = 0.0, 0
+        while not ended:  # what the system calls its peak would count this process, too
+            peak_mb = max(peak_mb, measure.cost(process.pid).rss_mb)
+            time.sleep(SAMPLE_EVERY_S)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in FOUND_OR_NOT:
             output.seek(0)
             raise SystemExit(f"hive-mtl find failed: {output.read().decode(errors='replace')}")
     seconds = time.monotonic() - begun
-    return Spent(usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss / 1024)
+    return Spent(usage.ru_utime + usage.ru_stime, seconds, peak_mb)
 
 
 def costs(speech: Path, model_file: Path, hours: float) -> None:

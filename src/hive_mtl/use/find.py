@@ -100,7 +100,7 @@ def find(
             continue
         found += ear.listen(recording.path, recording.windows)
         searched, windows = searched + 1, windows + len(recording.windows.start_s)
-        seconds += float(recording.windows.duration_s)
+        seconds += recording.windows.duration_s
     found.sort(key=lambda each: -each.probability)
     return Search(tuple(found), failed, searched, seconds / 3600, false_alarm * windows)
 
@@ -188,9 +188,9 @@ def _ends(windows: Windows, run: npt.NDArray[np.intp]) -> tuple[float, float]:
     first, last = run[0], run[-1]
     start_s, end_s = float(windows.start_s[first]), float(windows.end_s[last])
     margin_s = (WINDOW_S - HOP_S) / 2
-    whole = float(windows.duration_s)
-    return (start_s + margin_s if start_s > 0 else 0.0), (
-        end_s if end_s >= whole else end_s - margin_s
+    return (
+        start_s + margin_s if start_s > 0 else 0.0,
+        end_s - margin_s if end_s < windows.duration_s else end_s,
     )
 
 
