@@ -133,8 +133,8 @@ class Archive:
     Args:
         model: embeds what is not in the index.
         folder: of recordings, at any depth.
-        index: the folder of the index; None is ``.hive-mtl-index`` in ``folder`` or, where that
-            cannot be written, a folder of the user's cache.
+        index: the folder of the index, which is of this archive alone; None is ``.hive-mtl-index``
+            in ``folder`` or, where that cannot be written, a folder of the user's cache.
 
     Raises:
         DataError: there is no such folder or no recording in it, or the index cannot be used.

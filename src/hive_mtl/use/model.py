@@ -219,8 +219,9 @@ class Model:
         Args:
             voice: a recording as for :meth:`embed`, or a list of recordings of one voice.
             archive: a folder of recordings, at any depth.
-            index: the folder of the index; None is ``.hive-mtl-index`` in the archive or, where
-                that cannot be written, a folder of the user's cache.
+            index: the folder of the index, which is of this archive alone; None is
+                ``.hive-mtl-index`` in the archive or, where that cannot be written, a folder of the
+                user's cache.
             false_alarm: about this share of two-second windows of other voices is to pass: 0.1,
                 0.01 or 0.001, so that more hours hold more false alarms; 0.001 is two or three in
                 an hour of speech.

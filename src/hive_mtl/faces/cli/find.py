@@ -21,7 +21,7 @@ class Wanted:
 
     Attributes:
         more: A further recording of the voice; may be given several times.
-        index: Folder of the index; without it, .hive-mtl-index in the archive.
+        index: Folder for the index of this archive; without it, .hive-mtl-index in the archive.
         false_alarm: Share of two-second windows of other voices that may pass: 0.1, 0.01 or 0.001.
         top: Tell only so many.
     """
