@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.cluster import Clustering
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
+    from hive_mtl.use.find import Found, Search
     from hive_mtl.use.model import Model, load
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
     from hive_mtl.use.verify import Verdict
@@ -39,11 +40,13 @@ __all__ = [
     "DataError",
     "Embedding",
     "EmbeddingError",
+    "Found",
     "HiveError",
     "MissingExtraError",
     "Model",
     "ModelDescription",
     "ModelError",
+    "Search",
     "Segment",
     "Source",
     "Vectors",
@@ -69,6 +72,7 @@ _HOMES = {
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.cluster": ("Clustering",),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
+    "hive_mtl.use.find": ("Found", "Search"),
     "hive_mtl.use.model": ("Model", "load"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),
     "hive_mtl.use.verify": ("Verdict",),

@@ -74,7 +74,9 @@ class WindowedEmbeddings:
     Attributes:
         vectors: ``(windows, dim)`` float32, rows of unit norm.
         start_s: ``(windows,)`` where each window begins.
+        end_s: ``(windows,)`` where it ends.
         speech: ``(windows,)`` fraction of each window that is speech.
+        snr_db: ``(windows,)`` signal-to-noise ratio of the minute in which each window begins.
         window_s: length of a window; the last may be shorter.
         hop_s: from the beginning of a window to that of the next.
         model_id: the model that made the vectors.
@@ -82,7 +84,9 @@ class WindowedEmbeddings:
 
     vectors: npt.NDArray[np.float32]
     start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
     speech: npt.NDArray[np.float64]
+    snr_db: npt.NDArray[np.float64]
     window_s: float
     hop_s: float
     model_id: str

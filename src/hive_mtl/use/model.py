@@ -17,9 +17,12 @@ from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.cluster import Clustering, cluster
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
+from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
+from hive_mtl.use.find import Search, find
 from hive_mtl.use.network import Network
 from hive_mtl.use.progress import with_progress
 from hive_mtl.use.recordings import pool_pieces, read_pieces
+from hive_mtl.use.scoring import Voice
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, Verdict, verify
 from hive_mtl.use.windows import embed_windows
 
@@ -219,6 +222,39 @@ class Model:
             ModelError: the model has no calibration, and ``voices`` is not given.
         """
         return cluster(self, sources, voices=voices, progress=progress)
+
+    def find(
+        self,
+        voice: Side | Voice,
+        archive: str | os.PathLike[str],
+        *,
+        index: str | os.PathLike[str] | None = None,
+        false_alarm: float = FIND_FALSE_ALARM,
+        progress: bool = False,
+    ) -> Search:
+        """Finds where in a folder of long recordings a voice speaks.
+
+        The recordings are embedded once and kept in an index; what is new or has changed is
+        embedded when it is next searched. Indexing that is stopped goes on where it was.
+
+        Args:
+            voice: a recording as for :meth:`embed`, or a list of recordings of one voice.
+            archive: a folder of recordings, at any depth.
+            index: the folder of the index, which is of this archive alone; None is
+                ``.hive-mtl-index`` in the archive or, where that cannot be written, a folder of the
+                user's cache.
+            false_alarm: about this share of two-second windows of other voices is to pass: 0.1,
+                0.01 or 0.001, so that more hours hold more false alarms; 0.001 is two or three in
+                an hour of speech.
+            progress: whether to show a bar, as in :meth:`embed_many`.
+
+        Raises:
+            AudioError: a recording of the voice fails, has too little speech, or noise swallows it.
+            ConfigError: the model is not calibrated for ``false_alarm``.
+            DataError: there are no recordings in the archive, or its index cannot be used.
+            ModelError: the model is not calibrated, or the index is of another model.
+        """
+        return find(self, voice, archive, index=index, false_alarm=false_alarm, progress=progress)
 
 
 def _model_file(path: str | os.PathLike[str] | None) -> Path:

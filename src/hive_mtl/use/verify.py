@@ -124,3 +124,13 @@ def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError
     voice = pooled(embeddings)
     require_speech(", ".join(map(describe_source, side)), voice.speech_seconds, voice.snr_db)
     return voice
+
+
+def voice_of(model: "Model", side: Side) -> Voice:
+    """The voice in one or more recordings.
+
+    Raises:
+        AudioError: a recording fails, or they have too little speech, or noise swallows it.
+    """
+    recordings = recordings_of(side)
+    return _voice(recordings, model.embed_stream(recordings))

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.audio import SAMPLE_RATE, Source, Wave, describe_source, speech_frames, stream
+from hive_mtl.audio import (
+    SAMPLE_RATE,
+    Source,
+    Wave,
+    describe_source,
+    quality,
+    speech_frames,
+    stream,
+)
 from hive_mtl.description import ONNX_EMBEDDING
 from hive_mtl.errors import AudioError, ConfigError
 from hive_mtl.use.embedding import WindowedEmbeddings
@@ -39,7 +47,9 @@ def embed_windows(
     return WindowedEmbeddings(
         vectors=np.stack(vectors),
         start_s=np.array([start for start, _ in spans]) / SAMPLE_RATE,
+        end_s=np.array([end for _, end in spans]) / SAMPLE_RATE,
         speech=cut.speech(spans),
+        snr_db=cut.snr_db(spans),
         window_s=window_s,
         hop_s=hop_s,
         model_id=model_id,
@@ -54,6 +64,7 @@ class _Cut:
         self._window = window
         self._hop = hop
         self._speech: list[npt.NDArray[np.bool_]] = []
+        self._snr_db: list[float] = []
 
     def windows(self) -> Iterator[tuple[tuple[int, int], Wave]]:
         """Gives ``(start, end)`` in samples and the wave between; nothing if all is silent."""
@@ -77,12 +88,18 @@ class _Cut:
         fractions: npt.NDArray[np.float64] = (counts[end_frame] - counts[first_frame]) / frames
         return fractions
 
+    def snr_db(self, spans: list[tuple[int, int]]) -> npt.NDArray[np.float64]:
+        """Signal-to-noise ratio of the block in which each span begins; call it likewise."""
+        blocks = [start // round(_BLOCK_S * SAMPLE_RATE) for start, _ in spans]
+        return np.array(self._snr_db)[blocks]
+
     def _audible_blocks(self) -> Iterator[Wave]:
         """Blocks from the beginning, but held back for as long as nothing is heard."""
         silent_blocks = 0
         heard = False
         for block in stream(self._source, _BLOCK_S):
             self._speech.append(speech_frames(block))
+            self._snr_db.append(quality(block).snr_db)
             if not heard and is_silent(block):
                 silent_blocks += 1
                 continue

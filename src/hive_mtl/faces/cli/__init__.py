@@ -35,6 +35,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
     "Know voices": {
         "cluster": ("groups", "Group recordings by voice."),
         "map": ("groups", "Draw a map of recordings: what sounds alike lies together."),
+        "find": ("find", "Find where a voice speaks in a folder of long recordings."),
     },
     "Make a model": {
         "demo": ("develop", "Run the whole story, offline, in about three minutes."),
