@@ -23,29 +23,42 @@ if TYPE_CHECKING:
         HiveError,
         MissingExtraError,
         ModelError,
+        StoreError,
+        VoiceError,
     )
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
+    from hive_mtl.use.identify import Candidate, Identity
     from hive_mtl.use.model import Model, load
+    from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
     from hive_mtl.use.verify import Verdict
+    from hive_mtl.use.voices import Voices
 
 __all__ = [
     "Answer",
     "AudioError",
+    "Candidate",
     "ConfigError",
     "DataError",
     "Embedding",
     "EmbeddingError",
     "HiveError",
+    "Identity",
     "MissingExtraError",
     "Model",
     "ModelDescription",
     "ModelError",
+    "Sample",
     "Segment",
     "Source",
+    "StoreError",
+    "StoredVoice",
     "Vectors",
     "Verdict",
+    "VoiceEntry",
+    "VoiceError",
+    "Voices",
     "WindowedEmbeddings",
     "load",
     "read_vectors",
@@ -63,12 +76,17 @@ _HOMES = {
         "HiveError",
         "MissingExtraError",
         "ModelError",
+        "StoreError",
+        "VoiceError",
     ),
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
+    "hive_mtl.use.identify": ("Candidate", "Identity"),
     "hive_mtl.use.model": ("Model", "load"),
+    "hive_mtl.use.stores": ("Sample", "StoredVoice", "VoiceEntry"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),
     "hive_mtl.use.verify": ("Verdict",),
+    "hive_mtl.use.voices": ("Voices",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

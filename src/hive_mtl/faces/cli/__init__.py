@@ -32,6 +32,11 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "calibrate": ("use", "Fit probabilities and thresholds to recordings of your own."),
         "bench": ("use", "Measure how fast this machine embeds."),
     },
+    "Know voices": {
+        "enroll": ("voices", "Enrol a voice under a name."),
+        "identify": ("voices", "Say whose voice it is, of those enrolled, if anybody's."),
+        "voices": ("voices", "List, show, rename, merge, remove, export or import them."),
+    },
     "Make a model": {
         "demo": ("develop", "Run the whole story, offline, in about three minutes."),
         "doctor": ("develop", "Say what is wrong with data before training on it."),
@@ -49,6 +54,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "train-mtl": ("original", "Train the speaker and the gender task, and measure the model."),
     },
 }
+_GROUPS = frozenset({"voices"})  # commands that have commands: each is an App in its module
 COMMANDS = tuple(chain.from_iterable(_COMMANDS.values()))
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
@@ -126,7 +132,8 @@ def _app() -> App:
 
 def _with_hyphens(words: list[str]) -> list[str]:
     """``train_mtl`` and ``train-mtl`` are the same command; the words behind it are left alone."""
-    return [words[0].replace("_", "-"), *words[1:]] if words else []
+    names = 2 if words and words[0] in _GROUPS else 1
+    return [word.replace("_", "-") for word in words[:names]] + words[names:]
 
 
 def _say_why(error: Exception, command: str) -> None:
@@ -140,9 +147,7 @@ def _reason(error: Exception, command: str) -> str:
         case HiveError():
             return str(error)
         case UnknownCommandError():
-            choices = get_close_matches(command.replace("_", "-"), COMMANDS, n=1)
-            nearest = f" (did you mean '{choices[0]}'?)" if choices else ""
-            return f"unknown command '{command}'{nearest}: hive-mtl --help lists them all"
+            return _unknown_command(error, command)
         case CycloptsError():
             error.verbose = False
             return f"{error} hive-mtl {command} --help shows the usage"
@@ -162,6 +167,17 @@ def _reason(error: Exception, command: str) -> str:
                 f"this is a bug in Hive-MTL ({type(error).__name__} at {where}: {error}): please "
                 "report it with the command you gave"
             )
+
+
+def _unknown_command(error: UnknownCommandError, command: str) -> str:
+    group, choices = "", COMMANDS
+    if error.command_chain and error.app is not None:  # it is the command of a group
+        group = f"{command} "
+        choices = tuple(name for name in error.app if not name.startswith("-"))
+        command = error.unused_tokens[0] if error.unused_tokens else ""
+    near = get_close_matches(command.replace("_", "-"), choices, n=1)
+    nearest = f" (did you mean '{group}{near[0]}'?)" if near else ""
+    return f"unknown command '{group}{command}'{nearest}: hive-mtl {group}--help lists them all"
 
 
 def _abandon_stdout() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.errors import VoiceError
 from hive_mtl.use.scoring import Voice, mean_vector
 
 HALF_WEIGHT_S = 3.0  # of speech: from here on, more of it adds less than half of what it could
@@ -121,10 +122,33 @@ class Store(ABC):
 
     place: str  # in messages; never with a password
 
+    def taken(self, name: str) -> VoiceError:
+        """The error about a name that another voice has."""
+        return VoiceError(
+            f"voice {name!r}: is already in {self.place}: choose another name, or add recordings "
+            "to it with --add"
+        )
+
     @property
     @abstractmethod
     def model_id(self) -> str:
         """The model that made its vectors; "" while there are none."""
+
+    @abstractmethod
+    def check_model(self, model_id: str) -> None:
+        """Lets pass the model that the store belongs to, and any while it has no voices.
+
+        Raises:
+            ModelError: the store belongs to another model.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many voices there are."""
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is a voice of that name."""
 
     @abstractmethod
     def entries(self) -> tuple[VoiceEntry, ...]:

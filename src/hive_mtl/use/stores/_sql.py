@@ -51,7 +51,7 @@ class SqlStore(Store):
         """A vector ``(dim,)`` as the database takes it."""
 
     @abstractmethod
-    def _unpack(self, value: Any) -> npt.NDArray[np.float32]:  # noqa: ANN401 - the driver's
+    def _unpack(self, value: Any) -> npt.NDArray[np.float32]:
         """The inverse of :meth:`_pack`."""
 
     @abstractmethod
@@ -65,23 +65,36 @@ class SqlStore(Store):
         """Called after voices have gone: takes out of the files what is no longer in the tables."""
 
     @property
-    def model_id(self) -> str:  # noqa: D102 - see Store
+    def model_id(self) -> str:
         with self._reading() as run:
             return _model_id(run)
 
-    def entries(self) -> tuple[VoiceEntry, ...]:  # noqa: D102
+    def check_model(self, model_id: str) -> None:
+        with self._reading() as run:
+            if run("SELECT 1 FROM voice LIMIT 1"):
+                self._check_model(run, model_id)
+
+    def count(self) -> int:
+        with self._reading() as run:
+            return int(run("SELECT count(*) FROM voice")[0][0])
+
+    def has(self, name: str) -> bool:
+        with self._reading() as run:
+            return bool(run("SELECT 1 FROM voice WHERE name = ?", name))
+
+    def entries(self) -> tuple[VoiceEntry, ...]:
         with self._reading() as run:
             rows = run(
                 "SELECT name, (SELECT count(*) FROM sample WHERE voice = voice.id), "
                 "speech_seconds, created, note, labels FROM voice ORDER BY name"
             )
-        return tuple(VoiceEntry(*row[:5], labels=json.loads(row[5])) for row in rows)
+        return tuple(VoiceEntry(*rest, json.loads(labels)) for *rest, labels in rows)
 
-    def get(self, name: str) -> StoredVoice:  # noqa: D102
+    def get(self, name: str) -> StoredVoice:
         with self._reading() as run:
             return self._voice(run, self._id(run, name))
 
-    def voices(self) -> Iterator[StoredVoice]:  # noqa: D102
+    def voices(self) -> Iterator[StoredVoice]:
         with self._reading() as run:
             last = -1
             while ids := run(
@@ -91,7 +104,7 @@ class SqlStore(Store):
                     yield self._voice(run, number)
                 last = ids[-1][0]
 
-    def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:  # noqa: D102
+    def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
         with self._writing() as run:
             for voice in voices:
@@ -101,20 +114,20 @@ class SqlStore(Store):
                 added += 1
         return added
 
-    def extend(self, name: str, samples: Sequence[Sample], model_id: str) -> None:  # noqa: D102
+    def extend(self, name: str, samples: Sequence[Sample], model_id: str) -> None:
         with self._writing() as run:
             number = self._id(run, name)
             self._bind(run, model_id, len(samples[0].vector))
             self._insert_samples(run, number, samples)
             self._centre(run, number)
 
-    def rename(self, name: str, new: str) -> None:  # noqa: D102
+    def rename(self, name: str, new: str) -> None:
         with self._writing() as run:
             number = self._id(run, name)
             self._check_free(run, new)
             run("UPDATE voice SET name = ? WHERE id = ?", new, number)
 
-    def merge(self, name: str, other: str) -> None:  # noqa: D102
+    def merge(self, name: str, other: str) -> None:
         if name == other:
             raise VoiceError(f"voice {name!r}: cannot be merged with itself: name two voices")
         with self._writing() as run:
@@ -123,12 +136,12 @@ class SqlStore(Store):
             _delete(run, gone)
             self._centre(run, kept)
 
-    def remove(self, name: str) -> None:  # noqa: D102
+    def remove(self, name: str) -> None:
         with self._writing() as run:
             _delete(run, self._id(run, name))
         self._erase()
 
-    def replace(self, voices: Iterable[StoredVoice], model_id: str) -> None:  # noqa: D102
+    def replace(self, voices: Iterable[StoredVoice], model_id: str) -> None:
         with self._writing() as run:
             run("DELETE FROM sample")
             run("DELETE FROM voice")
@@ -139,17 +152,13 @@ class SqlStore(Store):
                 self._insert(run, voice)
         self._erase()
 
-    def nearest(  # noqa: D102
-        self, vector: npt.NDArray[np.float32], count: int, model_id: str
-    ) -> Nearest:
+    def nearest(self, vector: npt.NDArray[np.float32], count: int, model_id: str) -> Nearest:
         with self._reading() as run:
             ((enrolled,),) = run("SELECT count(*) FROM voice")
             if not enrolled:
                 return Nearest(0, ())
             self._check_model(run, model_id)
-            found = [
-                self._neighbour(run, each) for each in self._nearest_ids(run, vector, count)
-            ]
+            found = [self._neighbour(run, each) for each in self._nearest_ids(run, vector, count)]
         found.sort(key=lambda each: -float(each.voice.vector @ vector))
         return Nearest(enrolled, tuple(found[:count]))
 
@@ -179,10 +188,7 @@ class SqlStore(Store):
 
     def _check_free(self, run: Run, name: str) -> None:
         if run("SELECT 1 FROM voice WHERE name = ?", name):
-            raise VoiceError(
-                f"voice {name!r}: is already in {self.place}: choose another name, or add "
-                "recordings to it with --add"
-            )
+            raise self.taken(name)
 
     def _insert(self, run: Run, voice: StoredVoice) -> None:
         self._check_free(run, voice.name)

@@ -170,8 +170,10 @@ class PostgresqlStore(SqlStore):
                 f"{self.place}: is of version {version}, and this Hive-MTL knows "
                 f"{SCHEMA_VERSION}: update hive-mtl"
             )
-        connection.execute("SELECT set_config('search_path', 'hive_mtl, ' || "
-                           "current_setting('search_path'), false)")
+        connection.execute(
+            "SELECT set_config('search_path', 'hive_mtl, ' || "
+            "current_setting('search_path'), false)"
+        )
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -194,7 +196,9 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     query = [pair for pair in parse_qsl(parts.query) if pair[0] != "password"]
-    shown = parts._replace(netloc=user.partition(":")[0] + at + host, query=urlencode(query, safe="/"))
+    shown = parts._replace(
+        netloc=user.partition(":")[0] + at + host, query=urlencode(query, safe="/")
+    )
     return urlunsplit(shown)
 
 

@@ -119,10 +119,13 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _writing(self) -> Iterator[Run]:
-        with self._lock, self._explaining():
-            with _transaction(self._connected(), "BEGIN IMMEDIATE") as run:
-                run("UPDATE store SET generation = generation + 1")
-                yield run
+        with (
+            self._lock,
+            self._explaining(),
+            _transaction(self._connected(), "BEGIN IMMEDIATE") as run,
+        ):
+            run("UPDATE store SET generation = generation + 1")
+            yield run
 
     def _pack(self, vector: npt.NDArray[np.float32]) -> bytes:
         return vector.astype("<f4").tobytes()
