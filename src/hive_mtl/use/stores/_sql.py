@@ -88,7 +88,7 @@ class SqlStore(Store):
                 "SELECT name, (SELECT count(*) FROM sample WHERE voice = voice.id), "
                 "speech_seconds, created, note, labels FROM voice ORDER BY name"
             )
-        return tuple(VoiceEntry(*rest, json.loads(labels)) for *rest, labels in rows)
+        return tuple(VoiceEntry(*row[:5], json.loads(row[5])) for row in rows)
 
     def get(self, name: str) -> StoredVoice:
         with self._reading() as run:

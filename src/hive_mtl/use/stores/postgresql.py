@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -185,21 +185,36 @@ class PostgresqlStore(SqlStore):
             yield
         except psycopg.Error as error:
             reason = " ".join(str(error).split())
-            if password := urlsplit(self._url).password:
+            for password in _passwords(self._url):
                 reason = reason.replace(password, "***")
             remedy = "check the address, and that the server runs and has pgvector"
             raise StoreError(f"{self.place}: the database refuses ({reason}): {remedy}") from error
 
 
 def without_password(url: str) -> str:
-    """A connection's address as messages may show it."""
-    parts = urlsplit(url)
+    """A connection's address as messages may show it.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise StoreError(
+            "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
+        ) from error
     user, at, host = parts.netloc.rpartition("@")
     query = [pair for pair in parse_qsl(parts.query) if pair[0] != "password"]
     shown = parts._replace(
         netloc=user.partition(":")[0] + at + host, query=urlencode(query, safe="/")
     )
     return urlunsplit(shown)
+
+
+def _passwords(url: str) -> set[str]:
+    parts = urlsplit(url)
+    given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+    return {form for each in given if each for form in (each, unquote(each))}
 
 
 def _runner(connection: "Connection") -> Run:
