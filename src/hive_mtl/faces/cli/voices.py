@@ -111,6 +111,8 @@ def enroll(
     labels = enrolled.labels()
     if not recordings:
         raise ConfigError(f"no recordings of {name!r}: give one or more")
+    if enrolled.add and (enrolled.note or labels):
+        raise ConfigError("--note and --label are of a new voice: leave them away with --add")
     with _opened(store, options) as known:
         if enrolled.add:
             voice = known.add(name, recordings, same_voice=enrolled.same_voice)
