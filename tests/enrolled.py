@@ -12,6 +12,7 @@ import pytest
 from hive_mtl.use.stores import Sample, StoredVoice
 
 DIM = 16
+MODEL = "made-up-1"
 
 
 def unit(*seed: int, dim: int = DIM) -> npt.NDArray[np.float32]:

@@ -118,6 +118,7 @@ class PostgresqlStore(SqlStore):
 
     def _bound(self, run: Run, dim: int) -> None:
         run("DROP INDEX IF EXISTS voice_nearest")
+        run("TRUNCATE voice, sample")  # rows that are gone would be indexed, too, until a VACUUM
         if dim <= _MOST_INDEXED:
             run(
                 "CREATE INDEX voice_nearest ON voice "
