@@ -86,7 +86,8 @@ class Matrix:
             made, changed = self._make(run, now), {}
         self._made = made
         cosines = {number: float(each @ vector) for number, each in changed.items()}
-        if wanted := min(count + len(changed), len(made.ids)):
+        moved = np.isin(list(changed), made.ids).sum()  # are in the matrix as they were
+        if wanted := min(count + int(moved), len(made.ids)):
             rows, found = made.search.nearest(vector[None], wanted)
             for row, cosine in zip(rows[0].tolist(), found[0].tolist(), strict=True):
                 cosines.setdefault(int(made.ids[row]), cosine)  # of a changed voice, the new one

@@ -88,7 +88,10 @@ class SqlStore(Store):
                 "SELECT name, (SELECT count(*) FROM sample WHERE voice = voice.id), "
                 "speech_seconds, created, note, labels FROM voice ORDER BY name"
             )
-        return tuple(VoiceEntry(*row[:5], json.loads(row[5])) for row in rows)
+        return tuple(
+            VoiceEntry(name, samples, speech_s, created, note, json.loads(labels))
+            for name, samples, speech_s, created, note, labels in rows
+        )
 
     def get(self, name: str) -> StoredVoice:
         with self._reading() as run:
