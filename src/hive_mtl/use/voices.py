@@ -191,6 +191,9 @@ class Voices:
     def remove(self, name: str) -> None:
         """Removes a voice for good: neither its name nor its vectors stay in the store's files.
 
+        A copy that an update of the store left beside it (``voices.db.schema-1``), exports and
+        backups are the user's to delete.
+
         Raises:
             VoiceError: there is none of that name.
         """
