@@ -61,6 +61,15 @@ def test_embed_folder_leaves_bad_files_out(folder: Path, tmp_path: Path) -> None
         assert len(vectors.files) == 24
 
 
+def test_know_voices(folder: Path, tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny.onnx")
+    words = (tmp_path / "voices.db", "ann", folder / "v0/0.wav", folder / "v0/1.wav", model)
+    for _ in range(2):  # the voice is enrolled once
+        said = run("know_voices.py", *words)
+        assert "1.wav: ann" in said
+        assert "unknown: " in said
+
+
 def test_export_librispeech_layout(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     rows = ["path,speaker,corpus,split,gender"]

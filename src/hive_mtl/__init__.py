@@ -23,18 +23,24 @@ if TYPE_CHECKING:
         HiveError,
         MissingExtraError,
         ModelError,
+        StoreError,
+        VoiceError,
     )
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.cluster import Clustering
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
     from hive_mtl.use.find import Found, Search
+    from hive_mtl.use.identify import Candidate, Identity
     from hive_mtl.use.model import Model, load
+    from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
     from hive_mtl.use.verify import Verdict
+    from hive_mtl.use.voices import Voices
 
 __all__ = [
     "Answer",
     "AudioError",
+    "Candidate",
     "Clustering",
     "ConfigError",
     "DataError",
@@ -42,15 +48,22 @@ __all__ = [
     "EmbeddingError",
     "Found",
     "HiveError",
+    "Identity",
     "MissingExtraError",
     "Model",
     "ModelDescription",
     "ModelError",
+    "Sample",
     "Search",
     "Segment",
     "Source",
+    "StoreError",
+    "StoredVoice",
     "Vectors",
     "Verdict",
+    "VoiceEntry",
+    "VoiceError",
+    "Voices",
     "WindowedEmbeddings",
     "load",
     "read_vectors",
@@ -68,14 +81,19 @@ _HOMES = {
         "HiveError",
         "MissingExtraError",
         "ModelError",
+        "StoreError",
+        "VoiceError",
     ),
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.cluster": ("Clustering",),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
     "hive_mtl.use.find": ("Found", "Search"),
+    "hive_mtl.use.identify": ("Candidate", "Identity"),
     "hive_mtl.use.model": ("Model", "load"),
+    "hive_mtl.use.stores": ("Sample", "StoredVoice", "VoiceEntry"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),
     "hive_mtl.use.verify": ("Verdict",),
+    "hive_mtl.use.voices": ("Voices",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

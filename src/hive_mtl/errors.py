@@ -25,6 +25,14 @@ class ModelError(HiveError):
     """A model file or checkpoint cannot be loaded, or does not fit what is asked of it."""
 
 
+class StoreError(HiveError):
+    """A store of enrolled voices cannot be opened, read or written."""
+
+
+class VoiceError(HiveError):
+    """An enrolled voice: its name is taken, unknown or not allowed, or it would be two people's."""
+
+
 class MissingExtraError(HiveError):
     """A feature needs packages that the base install leaves out."""
 

@@ -15,6 +15,7 @@ from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
 from hive_mtl.use import hub, stored_calibration
 from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.cluster import Clustering, cluster
+from hive_mtl.use.cores import cores
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
@@ -63,7 +64,7 @@ def load(
         in_force = stored_calibration.find(network.path, model_id) or (
             network.description.calibration
         )
-    return Model(network, threads or _cores(), in_force)
+    return Model(network, threads or cores(), in_force)
 
 
 class Model:
@@ -271,9 +272,3 @@ def _model_file(path: str | os.PathLike[str] | None) -> Path:
 
 def _reload(path: Path, device: str, threads: int, calibration: Calibration | None) -> Model:
     return Model(Network(path, device), threads, calibration)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))  # of this process, which may not have them all
-    return os.cpu_count() or 1

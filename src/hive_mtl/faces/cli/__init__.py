@@ -33,6 +33,9 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "bench": ("use", "Measure how fast this machine embeds."),
     },
     "Know voices": {
+        "enroll": ("voices", "Enrol a voice under a name."),
+        "identify": ("voices", "Say whose voice it is, of those enrolled, if anybody's."),
+        "voices": ("voices", "List, show, rename, merge, remove, export or import them."),
         "cluster": ("groups", "Group recordings by voice."),
         "map": ("groups", "Draw a map of recordings: what sounds alike lies together."),
         "find": ("find", "Find where a voice speaks in a folder of long recordings."),
@@ -54,6 +57,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "train-mtl": ("original", "Train the speaker and the gender task, and measure the model."),
     },
 }
+_GROUPS = frozenset({"voices"})  # commands that have commands: each is an App in its module
 COMMANDS = tuple(chain.from_iterable(_COMMANDS.values()))
 _EXTRA_OF_MODULE = {
     "audiomentations": "train",
@@ -131,7 +135,8 @@ def _app() -> App:
 
 def _with_hyphens(words: list[str]) -> list[str]:
     """``train_mtl`` and ``train-mtl`` are the same command; the words behind it are left alone."""
-    return [words[0].replace("_", "-"), *words[1:]] if words else []
+    names = 2 if words and words[0] in _GROUPS else 1
+    return [word.replace("_", "-") for word in words[:names]] + words[names:]
 
 
 def _say_why(error: Exception, command: str) -> None:
@@ -145,9 +150,7 @@ def _reason(error: Exception, command: str) -> str:
         case HiveError():
             return str(error)
         case UnknownCommandError():
-            choices = get_close_matches(command.replace("_", "-"), COMMANDS, n=1)
-            nearest = f" (did you mean '{choices[0]}'?)" if choices else ""
-            return f"unknown command '{command}'{nearest}: hive-mtl --help lists them all"
+            return _unknown_command(error, command)
         case CycloptsError():
             error.verbose = False
             return f"{error} hive-mtl {command} --help shows the usage"
@@ -167,6 +170,17 @@ def _reason(error: Exception, command: str) -> str:
                 f"this is a bug in Hive-MTL ({type(error).__name__} at {where}: {error}): please "
                 "report it with the command you gave"
             )
+
+
+def _unknown_command(error: UnknownCommandError, command: str) -> str:
+    group, choices = "", COMMANDS
+    if error.command_chain and error.app is not None:  # it is the command of a group
+        group = f"{command} "
+        choices = tuple(name for name in error.app if not name.startswith("-"))
+        command = error.unused_tokens[0] if error.unused_tokens else ""
+    near = get_close_matches(command.replace("_", "-"), choices, n=1)
+    nearest = f" (did you mean '{group}{near[0]}'?)" if near else ""
+    return f"unknown command '{group}{command}'{nearest}: hive-mtl {group}--help lists them all"
 
 
 def _abandon_stdout() -> None:

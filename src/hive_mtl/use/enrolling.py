@@ -1,0 +1,119 @@
+"""From recordings to the samples of a voice that a store keeps, if they are of one voice."""
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hive_mtl.audio import Segment, Source, describe_source
+from hive_mtl.errors import AudioError, EmbeddingError, VoiceError
+from hive_mtl.use.comparing import compare
+from hive_mtl.use.embedding import Embedding, require_speech
+from hive_mtl.use.scoring import Voice
+from hive_mtl.use.stores import Sample
+from hive_mtl.use.verify import Side, recordings_of
+
+if TYPE_CHECKING:
+    from hive_mtl.use.model import Model
+
+# Log-likelihood ratio below which a recording is refused. On validation voices this takes about as
+# many recordings of one voice for two as it overlooks second voices.
+TWO_PEOPLE = -0.5
+
+
+def check_name(name: str) -> str:
+    """A name of a voice in Unicode's composed form, so that what looks alike is alike.
+
+    Raises:
+        VoiceError: it is empty, begins or ends with a space, or cannot be shown.
+    """
+    if not name.strip():
+        raise VoiceError("an empty name: give the voice a name")
+    if not name.isprintable():
+        raise VoiceError(f"name {name!a}: holds what cannot be shown: give another")
+    if name != name.strip():
+        raise VoiceError(f"name {name!r}: begins or ends with a space: leave it away")
+    return unicodedata.normalize("NFC", name)
+
+
+def check_text(what: str, text: str) -> str:
+    """A note or a label as it is, if every store can keep it.
+
+    Raises:
+        VoiceError: it holds a null character, or is no text.
+    """
+    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+        raise VoiceError(f"{what} {text!a}: is no text in UTF-8: give another")
+    return text
+
+
+def samples_of(model: "Model", recordings: Side) -> list[Sample]:
+    """What is kept of each recording.
+
+    Raises:
+        AudioError: one cannot be read, has too little speech, or noise swallows it.
+    """
+    sources = recordings_of(recordings)
+    return list(_samples(sources, model.embed_stream(sources)))
+
+
+def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sample]) -> None:
+    """Lets pass what may be one voice.
+
+    A recording is compared with every other, the enrolled ones of the voice included, and the
+    middle (median) of the log-likelihood ratios counts: one bad recording among others does not
+    speak against the good ones, and a second voice is found though it has several recordings, as
+    long as they are not more than half.
+
+    Raises:
+        ModelError: the model is not calibrated.
+        VoiceError: a new recording is rather another voice's than that of the others.
+    """
+    everyone = [Voice(each.vector, each.speech_seconds, each.snr_db) for each in (*new, *enrolled)]
+    if len(everyone) == 1:
+        return
+    worst, score = TWO_PEOPLE, None
+    for place, sample in enumerate(new):
+        others = everyone[:place] + everyone[place + 1 :]
+        found = compare(model, [everyone[place]] * len(others), others)
+        middle = float(np.median(found.llr))
+        if middle < worst:
+            worst, score, odd = middle, float(np.median(found.cosine)), sample.source
+    if score is not None:
+        raise VoiceError(
+            f"{odd}: sounds like another voice than the rest (score {score:.3f}, "
+            f"{np.exp(-worst):.1f} times likelier so): leave it out, or say that it is one voice "
+            "with --same-voice"
+        )
+
+
+def _samples(
+    sources: Sequence[Source], results: Iterator[Embedding | EmbeddingError]
+) -> Iterator[Sample]:
+    for source, result in zip(sources, results, strict=True):
+        if isinstance(result, EmbeddingError):
+            raise AudioError(str(result))
+        require_speech(describe_source(source), result.speech_seconds, result.snr_db)
+        yield sample_of(source, result)
+
+
+def sample_of(source: Source, embedding: Embedding) -> Sample:
+    """What is kept of one recording."""
+    part = source if isinstance(source, Segment) else Segment(Path())
+    match source:
+        case Segment(path=path) | (str() | os.PathLike() as path):
+            where = str(Path(path).absolute())
+        case _:
+            where = describe_source(source)
+    return Sample(
+        vector=embedding.vector,
+        speech_seconds=embedding.speech_seconds,
+        snr_db=embedding.snr_db,
+        clipped=embedding.clipped,
+        source=check_text("source", where),
+        start_s=part.start_s,
+        duration_s=part.duration_s,
+    )

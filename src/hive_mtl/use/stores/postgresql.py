@@ -1,0 +1,226 @@
+"""The store beyond one machine: PostgreSQL with pgvector, in a schema ``hive_mtl`` of a database.
+
+An HNSW index over the centroids as 16-bit numbers, half the memory, finds the nearest; cosines are
+then taken in full precision. Removed rows are vacuumed; backups and archives of the server's log
+are its administrator's.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl.errors import MissingExtraError, StoreError
+from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_CONNECT_S = 10
+_MOST_INDEXED = 4000  # numbers of 16 bits in an HNSW index of pgvector
+_LEAST_LOOKED_AT = 200  # candidates that HNSW keeps: all but a few of the nearest 50 are found
+_TABLES = """
+CREATE SCHEMA IF NOT EXISTS hive_mtl;
+CREATE EXTENSION IF NOT EXISTS vector;
+CREATE TABLE IF NOT EXISTS hive_mtl.store (
+    version integer NOT NULL,
+    model_id text NOT NULL,
+    generation bigint NOT NULL,
+    removals bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS hive_mtl.voice (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    note text NOT NULL,
+    labels text NOT NULL,
+    created text NOT NULL,
+    centroid vector NOT NULL,
+    speech_seconds double precision NOT NULL,
+    snr_db double precision NOT NULL,
+    changed bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS hive_mtl.sample (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    voice bigint NOT NULL REFERENCES hive_mtl.voice (id),
+    vector vector NOT NULL,
+    speech_seconds double precision NOT NULL,
+    snr_db double precision NOT NULL,
+    clipped double precision NOT NULL,
+    source text NOT NULL,
+    start_s double precision NOT NULL,
+    duration_s double precision
+);
+CREATE INDEX IF NOT EXISTS sample_voice ON hive_mtl.sample (voice);
+"""
+_inherited: list["Connection"] = []  # by a fork: closed there, the parent's would end, too
+
+
+class PostgresqlStore(SqlStore):
+    """Voices in a database; see :class:`Store`."""
+
+    def __init__(self, url: str) -> None:
+        self.place = without_password(url)
+        self._url = url
+        self._lock = RLock()
+        self._connection: Connection | None = None
+        self._process = os.getpid()
+        with self._reading():  # what cannot be reached is told of now
+            pass
+
+    def close(self) -> None:  # noqa: D102 - see Store
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Run]:
+        with self._transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as run:
+            yield run
+
+    @contextmanager
+    def _writing(self) -> Iterator[Run]:
+        with self._transaction("READ WRITE") as run:
+            run("UPDATE store SET generation = generation + 1")  # its row's lock: one writer
+            yield run
+
+    @contextmanager
+    def _transaction(self, kind: str) -> Iterator[Run]:
+        with self._lock, self._explaining():
+            connection = self._connected()
+            with connection.transaction():
+                connection.execute(f"SET TRANSACTION {kind}")
+                yield _runner(connection)
+
+    def _pack(self, vector: npt.NDArray[np.float32]) -> object:
+        from pgvector import Vector
+
+        return Vector(vector)
+
+    def _unpack(self, value: Any) -> npt.NDArray[np.float32]:
+        return np.asarray(value.to_numpy(), np.float32)
+
+    def _nearest_ids(self, run: Run, vector: npt.NDArray[np.float32], count: int) -> list[int]:
+        kind = f"halfvec({len(vector)})"
+        run(f"SET LOCAL hnsw.ef_search = {max(_LEAST_LOOKED_AT, count)}")
+        run("SET LOCAL hnsw.iterative_scan = strict_order")  # rows that are gone may be met
+        rows = run(
+            f"SELECT id FROM voice ORDER BY centroid::{kind} <=> ?::{kind} LIMIT ?",
+            self._pack(vector),
+            count,
+        )
+        return [number for (number,) in rows]
+
+    def _bound(self, run: Run, dim: int) -> None:
+        run("DROP INDEX IF EXISTS voice_nearest")
+        run("TRUNCATE voice, sample")  # rows that are gone would be indexed, too, until a VACUUM
+        if dim <= _MOST_INDEXED:
+            run(
+                "CREATE INDEX voice_nearest ON voice "
+                f"USING hnsw ((centroid::halfvec({dim})) halfvec_cosine_ops)"
+            )
+
+    def _erase(self) -> None:
+        with self._lock, self._explaining():
+            self._connected().execute("VACUUM hive_mtl.voice, hive_mtl.sample")
+
+    def _connected(self) -> "Connection":
+        """The connection of this process, made anew where it was lost; makes the tables, too."""
+        if self._process != os.getpid():
+            if self._connection is not None:
+                _inherited.append(self._connection)
+            self._connection, self._process = None, os.getpid()
+        if self._connection is None or self._connection.closed:
+            self._connection = self._opened()
+        return self._connection
+
+    def _opened(self) -> "Connection":
+        try:
+            import psycopg  # here, because the base install has neither
+            from pgvector.psycopg import register_vector
+        except ImportError as error:
+            raise MissingExtraError("a store in PostgreSQL", "postgres") from error
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_S)
+        try:
+            self._prepare(connection)
+            register_vector(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: "Connection") -> None:
+        if connection.execute("SELECT to_regclass('hive_mtl.store')").fetchone() == (None,):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(x'48495645'::int)")  # one makes it
+                connection.execute(_TABLES)
+                connection.execute(
+                    "INSERT INTO hive_mtl.store SELECT %s, '', 0, 0 "
+                    "WHERE NOT EXISTS (SELECT 1 FROM hive_mtl.store)",
+                    (SCHEMA_VERSION,),
+                )
+        row = connection.execute("SELECT version FROM hive_mtl.store").fetchone()
+        if row is None or row[0] != SCHEMA_VERSION:
+            version = row[0] if row else "none"
+            raise StoreError(
+                f"{self.place}: is of version {version}, and this Hive-MTL knows "
+                f"{SCHEMA_VERSION}: update hive-mtl"
+            )
+        connection.execute(
+            "SELECT set_config('search_path', 'hive_mtl, ' || "
+            "current_setting('search_path'), false)"
+        )
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise MissingExtraError("a store in PostgreSQL", "postgres") from error
+        try:
+            yield
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split())
+            for password in _passwords(self._url):
+                reason = reason.replace(password, "***")
+            remedy = "check the address, and that the server runs and has pgvector"
+            raise StoreError(f"{self.place}: the database refuses ({reason}): {remedy}") from error
+
+
+def without_password(url: str) -> str:
+    """A connection's address as messages may show it.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise StoreError(
+            "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
+        ) from error
+    user, at, host = parts.netloc.rpartition("@")
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "password"]
+    shown = parts._replace(
+        netloc=user.partition(":")[0] + at + host, query=urlencode(query, safe="/")
+    )
+    return urlunsplit(shown)
+
+
+def _passwords(url: str) -> set[str]:
+    parts = urlsplit(url)
+    given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+    return {form for each in given if each for form in (each, unquote(each))}
+
+
+def _runner(connection: "Connection") -> Run:
+    def run(statement: str, *values: object) -> list[tuple[Any, ...]]:
+        cursor = connection.execute(statement.replace("?", "%s"), values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    return run

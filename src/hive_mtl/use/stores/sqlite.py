@@ -1,0 +1,291 @@
+"""The usual store: one SQLite file, for many readers and one writer at a time on one machine.
+
+It is in WAL mode with full synchronisation, so that what was acknowledged survives a kill and a
+power cut. ``PRAGMA user_version`` is the version of the schema; an older one is brought up to date
+where it stands, with a copy kept beside it.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.errors import StoreError
+from hive_mtl.use.stores._base import Nearest
+from hive_mtl.use.stores._matrix import Matrix
+from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
+
+WAIT_S = 60.0  # for another process that writes
+_APPLICATION = 0x48495645  # "HIVE"
+_RETRY_S = 0.05
+_TABLES = """
+CREATE TABLE store (
+    identity TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    removals INTEGER NOT NULL
+);
+CREATE TABLE voice (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    note TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    created TEXT NOT NULL,
+    centroid BLOB NOT NULL,
+    speech_seconds REAL NOT NULL,
+    snr_db REAL NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE TABLE sample (
+    id INTEGER PRIMARY KEY,
+    voice INTEGER NOT NULL REFERENCES voice (id),
+    vector BLOB NOT NULL,
+    speech_seconds REAL NOT NULL,
+    snr_db REAL NOT NULL,
+    clipped REAL NOT NULL,
+    source TEXT NOT NULL,
+    start_s REAL NOT NULL DEFAULT 0,
+    duration_s REAL
+);
+CREATE INDEX voice_changed ON voice (changed);
+CREATE INDEX sample_voice ON sample (voice);
+INSERT INTO store VALUES (lower(hex(randomblob(8))), '', 0, 0);
+"""
+_MIGRATIONS = {  # by the version that they start from
+    # parts of recordings as sources; which voices have changed since the matrix was made
+    1: """
+ALTER TABLE sample ADD COLUMN start_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE sample ADD COLUMN duration_s REAL;
+ALTER TABLE voice ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX voice_changed ON voice (changed);
+ALTER TABLE store ADD COLUMN identity TEXT NOT NULL DEFAULT '';
+ALTER TABLE store ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE store ADD COLUMN removals INTEGER NOT NULL DEFAULT 0;
+UPDATE store SET identity = lower(hex(randomblob(8)));
+""",
+}
+_WHY = {  # by the primary code of SQLite's error: what happened, what to do
+    sqlite3.SQLITE_BUSY: (
+        f"another program has been writing to it for {WAIT_S:.0f} s",
+        "try again when it is done",
+    ),
+    sqlite3.SQLITE_READONLY: ("is read-only", "check the permissions or name another store"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check the path and the permissions"),
+    sqlite3.SQLITE_NOTADB: ("is not a database", "name a store, or a file that is not there yet"),
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space"),
+    sqlite3.SQLITE_IOERR: ("the disk gives errors", "check it, or name another store"),
+}
+_inherited: list[sqlite3.Connection] = []  # by a fork; SQLite forbids a child to close them
+
+
+class SqliteStore(SqlStore):
+    """Voices in one file; see :class:`Store`."""
+
+    def __init__(self, file: Path) -> None:
+        self.place = str(file)
+        self._file = file.absolute()
+        self._lock = RLock()
+        self._matrix = Matrix(self._file)
+        self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+        if os.path.lexists(file):
+            with self._reading():  # what is no store is told of now
+                pass
+
+    def close(self) -> None:  # noqa: D102 - see Store
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Run]:
+        with self._lock, self._explaining():
+            if self._connection is None and not os.path.lexists(self._file):
+                with closing(_connect(":memory:")) as blank:  # no file yet: an empty store
+                    _migrate(blank, lambda _: None)
+                    yield _runner(blank)
+                return
+            with _transaction(self._connected(), "BEGIN") as run:
+                yield run
+
+    @contextmanager
+    def _writing(self) -> Iterator[Run]:
+        with (
+            self._lock,
+            self._explaining(),
+            _transaction(self._connected(), "BEGIN IMMEDIATE") as run,
+        ):
+            run("UPDATE store SET generation = generation + 1")
+            yield run
+
+    def _pack(self, vector: npt.NDArray[np.float32]) -> bytes:
+        return vector.astype("<f4").tobytes()
+
+    def _unpack(self, value: Any) -> npt.NDArray[np.float32]:
+        return np.frombuffer(value, "<f4").astype(np.float32)
+
+    def nearest(  # noqa: D102 - see Store
+        self, vector: npt.NDArray[np.float32], count: int, model_id: str
+    ) -> Nearest:
+        found = super().nearest(vector, count, model_id)
+        if self._matrix.unchecked:
+            with self._reading() as run:
+                self._matrix.check(run)
+        return found
+
+    def _nearest_ids(self, run: Run, vector: npt.NDArray[np.float32], count: int) -> list[int]:
+        return self._matrix.nearest(run, vector, count)
+
+    def _erase(self) -> None:
+        """The pages that deleted rows leave are zeroed at once (``secure_delete``).
+
+        This rewrites the file, so that no page keeps an older copy of a row that was moved, and
+        empties the write-ahead log.
+        """
+        with self._lock, self._explaining():
+            self._matrix.forget()
+            connection = self._connected()
+            connection.execute("VACUUM")
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if busy:
+            raise StoreError(
+                f"{self.place}: it is done, but {self.place}-wal holds what was there until the "
+                "programs that read the store have closed it"
+            )
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection of this process, made on first use; makes the file, too."""
+        if self._process != os.getpid():
+            if self._connection is not None:
+                _inherited.append(self._connection)
+            self._connection, self._process = None, os.getpid()
+        if self._connection is None:
+            if self._file.is_dir():
+                raise StoreError(f"{self.place}: is a folder: give the name of a file")
+            self._connection = self._opened()
+        return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(self._file):
+            self._file.touch(mode=0o600)  # voices are nobody else's business
+        connection = _connect(str(self._file))
+        try:
+            _check_whose(connection, self.place)
+            _migrate(connection, self._keep_copy)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _keep_copy(self, version: int) -> None:
+        copy = self._file.with_name(f"{self._file.name}.schema-{version}")
+        with (
+            atomic_write(copy) as temporary,
+            closing(sqlite3.connect(self._file)) as source,
+            closing(sqlite3.connect(temporary)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            what, remedy = _WHY.get(
+                code, (f"is damaged ({error})", "bring a copy back, or import an export")
+            )
+            raise StoreError(f"{self.place}: {what}: {remedy}") from error
+
+
+def _connect(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        file, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+    )
+    for setting in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {setting}")
+    return connection
+
+
+def _runner(connection: sqlite3.Connection) -> Run:
+    return lambda statement, *values: connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Run]:
+    connection.execute(begin)
+    try:
+        yield _runner(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _check_whose(connection: sqlite3.Connection, place: str) -> None:
+    """Lets pass an empty file and a store that is not newer than this program."""
+    if _pragma(connection, "application_id") != _APPLICATION:
+        if _pragma(connection, "schema_version"):  # something is in it
+            raise StoreError(
+                f"{place}: is a database of something else: name a store, or a file that is not "
+                "there yet"
+            )
+    elif (version := _pragma(connection, "user_version")) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{place}: is of version {version}, and this Hive-MTL knows up to {SCHEMA_VERSION}: "
+            "update hive-mtl"
+        )
+
+
+def _migrate(connection: sqlite3.Connection, keep_copy: Callable[[int], None]) -> None:
+    """Brings a file to the newest schema, from an older one or from none."""
+    if _pragma(connection, "user_version") == SCHEMA_VERSION:
+        return
+    _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        version = _pragma(connection, "user_version")  # others may have been faster
+        if version == 0:
+            _execute_all(connection, _TABLES)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            version = SCHEMA_VERSION
+        for old in range(version, SCHEMA_VERSION):
+            if old == version:
+                keep_copy(old)
+            _execute_all(connection, _MIGRATIONS[old])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _execute_all(connection: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: ``executescript`` would end the transaction."""
+    for statement in filter(str.strip, script.split(";")):
+        connection.execute(statement)
+
+
+def _patiently(change: Callable[[], object]) -> None:
+    """SQLite does not wait by itself for the lock that a change of its journal needs."""
+    end = time.monotonic() + WAIT_S
+    while True:
+        try:
+            change()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return

@@ -1,0 +1,208 @@
+"""enroll, identify and voices as a user of the shell meets them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+
+import hive_mtl as hive
+from hive_mtl.faces import cli
+from sharp_model import ANN, BOB, STRANGER, save_sharp_model
+from voices import RATE, voice
+
+Run = Callable[..., tuple[int, str, str]]
+STORE = ("--store", "voices.db")
+MODEL = ("--model", "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings, a model, and a store with ann and bob in it."""
+    folder = tmp_path_factory.mktemp("material")
+    for name, seed in (("ann", ANN), ("bob", BOB), ("stranger", STRANGER)):
+        for take in range(3):
+            sf.write(folder / f"{name}{take}.wav", voice(2.0 + take, seed=seed), RATE)
+    sf.write(folder / "silence.wav", voice(3.0)[:RATE] * 0, RATE)
+    sf.write(folder / "short.wav", voice(0.5), RATE)
+    (folder / "text.wav").write_text("hello")
+    model = save_sharp_model(folder / "tiny.onnx")
+    with hive.Voices(folder / "enrolled.db", model) as voices:
+        for name in ("ann", "bob"):
+            voices.enroll(name, [folder / f"{name}{take}.wav" for take in (0, 1)], note="agreed")
+    return folder
+
+
+@pytest.fixture
+def run(
+    material: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Calls the command line in a copy of the material; gives status, output, complaints."""
+    shutil.copytree(material, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = cli.main(words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def enrolled(run: Run) -> Run:
+    """With ann and bob in the store."""
+    Path("enrolled.db").rename("voices.db")
+    return run
+
+
+def listed(run: Run) -> list[tuple[str, int]]:
+    status, out, err = run("voices", "list", "--json", *STORE)
+    assert (status, err) == (0, "")
+    return [(entry["name"], entry["samples"]) for entry in json.loads(out)]
+
+
+def refused(run: Run, *words: str) -> str:
+    """The one line of a command that must fail and change nothing."""
+    before = listed(run)
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert listed(run) == before
+    return err
+
+
+def test_enroll_says_what_is_kept(run: Run) -> None:
+    words = ("enroll", "ann", "ann0.wav", "ann1.wav", "--label", "team=a=b", *STORE, *MODEL)
+    status, out, err = run(*words, "--json")
+    assert (status, err) == (0, "")
+    answer = json.loads(out)
+    assert (answer["name"], answer["labels"]) == ("ann", {"team": "a=b"})
+    assert [Path(each["source"]).name for each in answer["samples"]] == ["ann0.wav", "ann1.wav"]
+    assert {"speech_seconds", "snr_db", "clipped"} < set(answer["samples"][0])
+    status, out, _ = run("enroll", "ann", "ann2.wav", "--add", *STORE, *MODEL)
+    assert status == 0
+    assert "ann: 3 recordings" in out
+
+
+def test_identify_has_a_status_for_each_answer(enrolled: Run) -> None:
+    status, out, err = enrolled("identify", "ann2.wav", *STORE, *MODEL)
+    assert (status, err) == (0, "")
+    assert out.startswith("ann ")
+    status, out, _ = enrolled("identify", "stranger0.wav", *STORE, *MODEL)
+    assert status == 1
+    assert out.startswith("unknown")
+    assert refused(enrolled, "identify", "nowhere.wav", *STORE, *MODEL)
+
+
+def test_identify_answers_in_json(enrolled: Run) -> None:
+    words = ("identify", "ann2.wav", "--more", "ann1.wav", "-k", "1", *STORE, *MODEL, "--json")
+    status, out, _ = enrolled(*words)
+    answer = json.loads(out)
+    assert (status, answer["known"], answer["name"], answer["enrolled"]) == (0, True, "ann", 2)
+    (best,) = answer["candidates"]
+    assert best["name"] == "ann"
+    assert best["probability"] + answer["unknown"] == pytest.approx(1)
+
+
+def test_nobody_enrolled_is_unknown(run: Run) -> None:
+    status, out, err = run("identify", "ann0.wav", *STORE, *MODEL)
+    assert (status, err) == (1, "")
+    assert "nobody is enrolled" in out
+    assert listed(run) == []
+    assert not Path("voices.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("enroll", "cid", "silence.wav"), "silence.wav"),
+        (("enroll", "cid", "short.wav"), "not enough speech"),
+        (("enroll", "cid", "text.wav"), "text.wav"),
+        (("enroll", "cid", "stranger0.wav", "nowhere.wav"), "nowhere.wav"),
+        (("enroll", "cid"), "no recordings"),
+        (("enroll", "cid", "ann2.wav", "bob2.wav"), "score"),
+        (("enroll", "ann", "bob2.wav", "--add"), "score"),
+        (("enroll", "ann", "ann2.wav"), "--add"),
+        (("enroll", "ann", "ann2.wav", "--add", "--note", "x"), "--note"),
+        (("enroll", "anne", "ann2.wav", "--add"), "did you mean 'ann'"),
+        (("enroll", "", "ann2.wav"), "empty name"),
+        (("enroll", "a\tb", "ann2.wav"), "cannot be shown"),
+        (("enroll", "cid", "ann2.wav", "--label", "nothing"), "KEY=VALUE"),
+        (("identify", "short.wav"), "not enough speech"),
+        (("identify", "ann0.wav", "-k", "99"), "k 99"),
+        (("identify", "ann0.wav", "--prior", "2"), "prior 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(enrolled: Run, words, says) -> None:
+    assert says in refused(enrolled, *words, *STORE, *MODEL)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("show", "anne"), "did you mean 'ann'"),
+        (("remove", "anne"), "did you mean 'ann'"),
+        (("rename", "anne", "eve"), "did you mean 'ann'"),
+        (("rename", "ann", "bob"), "already"),
+        (("rename", "ann", ""), "empty name"),
+        (("merge", "ann", "ann"), "itself"),
+        (("merge", "ann", "eve"), "voices list"),
+        (("import", "ann0.wav"), "no whole file of voices"),
+        (("import", "nowhere.jsonl"), "cannot be read"),
+        (("export", "-o", "."), "folder"),
+    ],
+)
+def test_voices_refuses_in_one_line(enrolled: Run, words, says) -> None:
+    assert says in refused(enrolled, "voices", *words, *STORE)
+
+
+def test_voices_changes_what_it_is_asked_to(enrolled: Run) -> None:
+    status, out, _ = enrolled("voices", "list", *STORE)
+    assert status == 0
+    assert out.splitlines()[0].startswith("ann  2 recordings")
+    shown = enrolled("voices", "show", "ann", *STORE)[1]
+    assert "agreed" in shown
+    assert "ann1.wav" in shown
+    assert json.loads(enrolled("voices", "show", "ann", "--json", *STORE)[1])["note"] == "agreed"
+    assert enrolled("voices", "export", "-o", "out.jsonl", *STORE)[0] == 0
+    assert enrolled("voices", "rename", "ann", "anna", *STORE)[0] == 0
+    assert enrolled("voices", "merge", "anna", "bob", *STORE)[0] == 0
+    assert listed(enrolled) == [("anna", 4)]
+    assert enrolled("voices", "remove", "anna", *STORE)[0] == 0
+    assert enrolled("voices", "import", "out.jsonl", *STORE)[0] == 0
+    assert listed(enrolled) == [("ann", 2), ("bob", 2)]
+
+
+def test_vectors_of_another_model_name_the_command_that_makes_them_anew(enrolled: Run) -> None:
+    save_sharp_model(Path("other.onnx"), name="other", seed=1)
+    other = ("--model", "other.onnx")
+    for words in (("identify", "ann0.wav"), ("enroll", "cid", "stranger0.wav")):
+        assert "hive-mtl voices re-embed" in refused(enrolled, *words, *STORE, *other)
+    status, out, _ = enrolled("voices", "re_embed", *STORE, *other)
+    assert status == 0
+    assert "2 voices" in out
+    assert enrolled("identify", "ann0.wav", *STORE, *other)[0] == 0
+
+
+@pytest.mark.parametrize("words", [("voices", "list"), ("identify", "ann0.wav", *MODEL)])
+@pytest.mark.parametrize("place", [".", "text.wav", "", "postgresql://me:pass@127.0.0.1:1/x"])
+def test_a_place_that_is_no_store_is_one_line(run: Run, words, place) -> None:
+    if place.startswith("postgresql"):
+        pytest.importorskip("psycopg", reason="needs the extra postgres")
+    status, out, err = run(*words, "--store", place)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "me:pass" not in err
+
+
+def test_a_command_of_the_group_that_is_not_there_names_the_nearest(run: Run) -> None:
+    status, _, err = run("voices", "lsit")
+    assert status == 2
+    assert "'voices list'" in err
+    assert run("voices", "--help")[0] == 0

@@ -1,0 +1,571 @@
+"""What every store of voices promises, on SQLite and on a real PostgreSQL; what SQLite adds."""
+
+import json
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from enrolled import DIM, MODEL, emptied, postgresql, sample, stored, unit
+from hive_mtl.errors import HiveError, ModelError, StoreError, VoiceError
+from hive_mtl.use.stores import Store, centroid, open_store
+from hive_mtl.use.stores import _matrix as matrix
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where no voice is kept yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "voices.db")
+    return emptied(request.getfixturevalue("server"))
+
+
+@pytest.fixture
+def store(place: str) -> Iterator[Store]:
+    store = open_store(place)
+    yield store
+    store.close()
+
+
+def names(store: Store) -> list[str]:
+    return [entry.name for entry in store.entries()]
+
+
+def nearest(store: Store, *seed: int, count: int = 50) -> list[str]:
+    found = store.nearest(unit(*seed), count, MODEL)
+    return [each.name for each in found.neighbours]
+
+
+class TestContract:
+    def test_a_new_store_is_empty(self, store) -> None:
+        assert (store.entries(), store.count(), store.model_id) == ((), 0, "")
+        assert not store.has("ann")
+        assert store.nearest(unit(1), 5, MODEL).enrolled == 0
+
+    def test_what_is_kept_is_given_back_also_by_another_connection(self, store, place) -> None:
+        kept = stored("ann", 1, 2)
+        assert store.add([kept, stored("Zoë 声", 3)], MODEL) == 2
+        other = open_store(place)
+        found = other.get("ann")
+        other.close()
+        assert (found.name, found.created, found.note, found.labels) == (
+            *(kept.name, kept.created, kept.note),
+            {},
+        )
+        for got, put in zip(found.samples, kept.samples, strict=True):
+            np.testing.assert_array_equal(got.vector, put.vector)
+            assert got.vector.dtype == np.float32
+            assert (got.speech_seconds, got.snr_db, got.clipped, got.source) == (
+                *(put.speech_seconds, put.snr_db, put.clipped),
+                put.source,
+            )
+            assert (got.start_s, got.duration_s) == (0.0, None)
+        assert names(store) == ["Zoë 声", "ann"]
+        assert store.entries()[1].samples == 2
+        assert store.entries()[1].speech_seconds == 6.0
+
+    def test_a_taken_name_keeps_all_of_them_out(self, store) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        with pytest.raises(VoiceError, match=r"'ann'.*already"):
+            store.add([stored("bob", 2), stored("ann", 3)], MODEL)
+        assert names(store) == ["ann"]
+
+    def test_more_samples_move_the_centroid(self, store) -> None:
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        assert nearest(store, 3)  # a search has been made before the change
+        store.extend("ann", [sample(3), sample(4)], MODEL)
+        (best, *_) = store.nearest(unit(3), 5, MODEL).neighbours
+        assert best.name == "ann"
+        expected = centroid([sample(1), sample(3), sample(4)])
+        np.testing.assert_allclose(best.voice.vector, expected.vector, atol=1e-6)
+        assert best.voice.speech_seconds == 9.0
+
+    def test_the_nearest_are_those_of_the_highest_cosine(self, store) -> None:
+        store.add([stored(f"v{seed}", seed) for seed in range(60)], MODEL)
+        cosines = {f"v{seed}": float(unit(seed) @ unit(99)) for seed in range(60)}
+        expected = sorted(cosines, key=lambda name: -cosines[name])
+        assert nearest(store, 99, count=10) == expected[:10]
+        assert store.nearest(unit(99), 10, MODEL).enrolled == 60
+
+    def test_a_search_sees_every_change(self, store) -> None:
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        assert nearest(store, 1)[0] == "ann"
+        store.rename("ann", "anna")
+        assert nearest(store, 1)[0] == "anna"
+        store.add([stored("cid", 5)], MODEL)
+        assert nearest(store, 5)[0] == "cid"
+        store.remove("anna")
+        assert sorted(nearest(store, 1)) == ["bob", "cid"]
+        store.merge("bob", "cid")
+        assert nearest(store, 5) == ["bob"]
+        assert len(store.get("bob").samples) == 2
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.get("anne"),
+            lambda store: store.remove("anne"),
+            lambda store: store.rename("anne", "eve"),
+            lambda store: store.rename("ann", "bob"),
+            lambda store: store.merge("ann", "anne"),
+            lambda store: store.merge("anne", "ann"),
+            lambda store: store.merge("ann", "ann"),
+            lambda store: store.extend("anne", [sample(7)], MODEL),
+        ],
+    )
+    def test_names_that_are_not_there_or_taken_change_nothing(self, store, change) -> None:
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        with pytest.raises(VoiceError) as caught:
+            change(store)
+        assert "\n" not in str(caught.value)
+        if "anne" in str(caught.value):
+            assert "did you mean 'ann'" in str(caught.value)
+        assert [(entry.name, entry.samples) for entry in store.entries()] == [
+            ("ann", 1),
+            ("bob", 1),
+        ]
+
+    def test_it_belongs_to_the_model_of_its_first_voice(self, store) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        assert store.model_id == MODEL
+        for act in (
+            lambda: store.add([stored("bob", 2)], "other"),
+            lambda: store.extend("ann", [sample(2)], "other"),
+            lambda: store.nearest(unit(1), 5, "other"),
+            lambda: store.check_model("other"),
+        ):
+            with pytest.raises(ModelError, match="voices re-embed"):
+                act()
+        assert [(entry.name, entry.samples) for entry in store.entries()] == [("ann", 1)]
+        store.remove("ann")
+        store.check_model("other")
+        store.add([stored("bob", 2, dim=DIM * 2)], "other")
+        assert store.model_id == "other"
+
+    def test_all_are_replaced_at_once_or_not_at_all(self, store) -> None:
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+
+        def failing() -> Iterator[object]:
+            yield stored("ann", 3)
+            raise StoreError("no more")
+
+        with pytest.raises(StoreError, match="no more"):
+            store.replace(failing(), "other")
+        assert (names(store), store.model_id) == (["ann", "bob"], MODEL)
+        store.replace([stored("ann", 3, dim=8)], "other")
+        assert (names(store), store.model_id) == (["ann"], "other")
+        assert store.get("ann").samples[0].vector.shape == (8,)
+
+    def test_voices_come_as_they_were_when_the_first_was_asked_for(self, store, place) -> None:
+        store.add([stored(f"v{seed:03}", seed) for seed in range(300)], MODEL)
+        coming = store.voices()
+        first = next(coming)
+        other = open_store(place)
+        other.rename("v299", "late")
+        other.close()
+        assert [first.name, *(voice.name for voice in coming)][-1] == "v299"
+
+    def test_threads_share_one(self, store) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        def work(seed: int) -> str:
+            store.add([stored(f"v{seed}", seed)], MODEL)
+            return nearest(store, seed, count=1)[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(work, range(20))) == [f"v{seed}" for seed in range(20)]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_fork_has_a_connection_of_its_own(self, store) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        child = multiprocessing.get_context("fork").Process(
+            target=lambda: store.add([stored("bob", 2)], MODEL)
+        )
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert names(store) == ["ann", "bob"]
+
+
+class TestCentroid:
+    def test_is_of_unit_norm_and_follows_quality(self) -> None:
+        short, long = sample(1, speech_seconds=1.0), sample(2, speech_seconds=20.0)
+        middle = centroid([short, long])
+        assert np.linalg.norm(middle.vector) == pytest.approx(1, abs=1e-6)
+        assert middle.vector @ long.vector > middle.vector @ short.vector
+        assert middle.speech_seconds == 21.0
+
+    def test_one_sample_is_its_own(self) -> None:
+        np.testing.assert_allclose(centroid([sample(1)]).vector, unit(1), atol=1e-6)
+
+
+class TestSqlite:
+    def test_reading_makes_no_file(self, tmp_path) -> None:
+        store = open_store(tmp_path / "none.db")
+        assert store.entries() == ()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_removed_voice_is_gone_from_all_files(self, tmp_path) -> None:
+        store = open_store(tmp_path / "voices.db")
+        store.add([stored(f"voice number {seed}", seed, 1000 + seed) for seed in range(50)], MODEL)
+        traces = [b"voice number 7", unit(7).tobytes(), unit(1007).tobytes(), b"/1007.wav"]
+        traces.append(centroid([sample(7), sample(1007)]).vector.tobytes())
+        before = _bytes_in(tmp_path)
+        assert all(trace in before for trace in traces)
+        store.remove("voice number 7")
+        after = _bytes_in(tmp_path)  # with the store still open
+        assert not [trace for trace in traces if trace in after]
+        assert b"voice number 8" in after
+
+    def test_nobody_else_may_read_the_file(self, tmp_path) -> None:
+        open_store(tmp_path / "voices.db").add([stored("ann", 1)], MODEL)
+        assert (tmp_path / "voices.db").stat().st_mode & 0o077 == 0
+
+    def test_it_is_made_to_survive_a_power_cut(self, tmp_path) -> None:
+        open_store(tmp_path / "voices.db").add([stored("ann", 1)], MODEL)
+        with sqlite3.connect(tmp_path / "voices.db") as file:
+            assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    @pytest.mark.parametrize(
+        ("make", "says"),
+        [
+            (lambda path: path.mkdir(), "is a folder"),
+            (lambda path: path.write_text("not a database, " * 100), "is not a database"),
+            (lambda path: _sqlite(path, "CREATE TABLE other (x)"), "something else"),
+            (
+                lambda path: _sqlite(
+                    path,
+                    "CREATE TABLE store (x)",
+                    f"PRAGMA application_id = {0x48495645}",
+                    "PRAGMA user_version = 99",
+                ),
+                "version 99.*update hive-mtl",
+            ),
+            (lambda path: _sqlite(path, *_OF_OURS, "PRAGMA user_version = 2"), "is damaged"),
+            (lambda path: path.symlink_to("/nowhere/at/all.db"), "cannot be opened"),
+        ],
+        ids=["folder", "text", "foreign", "newer", "damaged", "dangling"],
+    )
+    def test_what_is_no_store_is_refused_in_one_line(self, tmp_path, make, says) -> None:
+        make(tmp_path / "voices.db")
+        with pytest.raises(StoreError, match=says) as caught:
+            open_store(tmp_path / "voices.db").add([stored("ann", 1)], MODEL)
+        assert "\n" not in str(caught.value)
+        assert "voices.db" in str(caught.value)
+
+    def test_an_empty_file_becomes_a_store(self, tmp_path) -> None:
+        (tmp_path / "voices.db").touch()
+        store = open_store(tmp_path / "voices.db")
+        store.add([stored("ann", 1)], MODEL)
+        assert names(store) == ["ann"]
+
+    def test_an_older_version_is_brought_up_to_date_and_kept(self, tmp_path) -> None:
+        _version_1(tmp_path / "voices.db")
+        store = open_store(tmp_path / "voices.db")
+        assert store.model_id == MODEL
+        assert store.entries()[0].labels == {"team": "a"}
+        np.testing.assert_array_equal(store.get("ann").samples[0].vector, unit(1))
+        assert nearest(store, 1) == ["ann"]
+        store.add([stored("bob", 2)], MODEL)
+        assert nearest(store, 2)[0] == "bob"
+        copy = tmp_path / "voices.db.schema-1"
+        with sqlite3.connect(copy) as file:
+            assert file.execute("PRAGMA user_version").fetchone() == (1,)
+            assert file.execute("SELECT name FROM voice").fetchall() == [("ann",)]
+
+    def test_a_writer_that_takes_too_long_is_told_of(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr("hive_mtl.use.stores.sqlite.WAIT_S", 0.1)
+        store = open_store(tmp_path / "voices.db")
+        store.add([stored("ann", 1)], MODEL)
+        busy = sqlite3.connect(tmp_path / "voices.db", isolation_level=None)
+        busy.execute("BEGIN IMMEDIATE")
+        assert names(store) == ["ann"]  # readers do not mind
+        with pytest.raises(StoreError, match=r"another program.*try again"):
+            store.add([stored("bob", 2)], MODEL)
+        busy.execute("ROLLBACK")
+        store.add([stored("bob", 2)], MODEL)
+
+    def test_a_store_that_may_not_be_written_says_so(self, tmp_path) -> None:
+        path = tmp_path / "voices.db"
+        store = open_store(path)
+        store.add([stored("ann", 1)], MODEL)
+        store._connection.execute("PRAGMA query_only = ON")  # root may write everything else
+        with pytest.raises(StoreError, match="is read-only"):
+            store.remove("ann")
+        assert names(store) == ["ann"]
+
+    def test_many_voices_are_searched_in_a_file_beside_it(self, tmp_path, monkeypatch) -> None:
+        pytest.importorskip("hive_mtl.use.gallery")
+        monkeypatch.setattr(matrix, "IN_MEMORY", 100)
+        monkeypatch.setattr(matrix, "MANY_CHANGES", 20)
+        store = open_store(tmp_path / "voices.db")
+        store.add([stored(f"v{seed}", seed) for seed in range(150)], MODEL)
+        beside = tmp_path / "voices.db.matrix"
+        assert nearest(store, 7)[0] == "v7"
+        assert beside.stat().st_mode & 0o077 == 0
+        written = beside.stat().st_mtime_ns
+        store.add([stored("new", 500)], MODEL)
+        store.extend("v9", [sample(501)] * 9, MODEL)
+        for reader in (store, open_store(tmp_path / "voices.db")):
+            assert nearest(reader, 500)[0] == "new"
+            assert nearest(reader, 501)[0] == "v9"
+            assert nearest(reader, 149)[0] == "v149"
+            assert len(set(nearest(reader, 501))) == 50
+        assert beside.stat().st_mtime_ns == written  # a few changes do not make it anew
+        store.add([stored(f"w{seed}", 1000 + seed) for seed in range(30)], MODEL)
+        assert nearest(store, 1029)[0] == "w29"
+        assert beside.stat().st_mtime_ns > written
+        store.remove("v7")
+        assert unit(7).tobytes() not in _bytes_in(tmp_path)
+        assert "v7" not in nearest(store, 7)
+        assert unit(7).tobytes() not in _bytes_in(tmp_path)
+
+    def test_a_matrix_of_another_store_or_of_rubbish_is_not_used(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        pytest.importorskip("hive_mtl.use.gallery")
+        monkeypatch.setattr(matrix, "IN_MEMORY", 10)
+        for name, first in (("a.db", 0), ("b.db", 100)):
+            store = open_store(tmp_path / name)
+            store.add([stored(f"v{seed}", seed) for seed in range(first, first + 20)], MODEL)
+            assert nearest(store, first)[0] == f"v{first}"
+            store.close()
+        (tmp_path / "a.db.matrix").replace(tmp_path / "b.db.matrix")
+        assert nearest(open_store(tmp_path / "b.db"), 100)[0] == "v100"
+        (tmp_path / "b.db.matrix").write_bytes(b"rubbish")
+        assert nearest(open_store(tmp_path / "b.db"), 100)[0] == "v100"
+
+
+_OF_OURS = ("CREATE TABLE voice (x)", f"PRAGMA application_id = {0x48495645}")
+
+
+def _sqlite(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def _version_1(path: Path) -> None:
+    """A store as the first version of its schema had it."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(
+        f"""
+        PRAGMA journal_mode = WAL;
+        PRAGMA application_id = {0x48495645};
+        PRAGMA user_version = 1;
+        CREATE TABLE store (model_id TEXT NOT NULL);
+        CREATE TABLE voice (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, note TEXT NOT NULL,
+            labels TEXT NOT NULL, created TEXT NOT NULL, centroid BLOB NOT NULL,
+            speech_seconds REAL NOT NULL, snr_db REAL NOT NULL
+        );
+        CREATE TABLE sample (
+            id INTEGER PRIMARY KEY, voice INTEGER NOT NULL REFERENCES voice (id),
+            vector BLOB NOT NULL, speech_seconds REAL NOT NULL, snr_db REAL NOT NULL,
+            clipped REAL NOT NULL, source TEXT NOT NULL
+        );
+        CREATE INDEX sample_voice ON sample (voice);
+        """
+    )
+    vector = unit(1).tobytes()
+    connection.execute("INSERT INTO store VALUES (?)", (MODEL,))
+    connection.execute(
+        "INSERT INTO voice VALUES (1, 'ann', '', ?, '2025-01-01', ?, 3, 20)",
+        (json.dumps({"team": "a"}), vector),
+    )
+    connection.execute("INSERT INTO sample VALUES (1, 1, ?, 3, 20, 0, '/a.wav')", (vector,))
+    connection.close()
+
+
+def _bytes_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+
+class TestPostgresql:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://me:secret@127.0.0.1:1/voices",
+            "postgres://me@127.0.0.1:1/voices?password=secret&connect_timeout=2",
+            "postgresql://me:secret@[bad/voices",
+            "postgresql://me:se%63ret@127.0.0.1:1/voices?port=many",
+        ],
+    )
+    def test_a_server_that_is_not_there_is_one_line_without_the_password(self, url) -> None:
+        pytest.importorskip("psycopg", reason="needs the extra postgres")
+        with pytest.raises(StoreError) as caught:
+            open_store(url)
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_without_its_packages_the_extra_is_named(self, monkeypatch) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(HiveError, match=r"hive-mtl\[postgres\]"):
+            open_store("postgresql://127.0.0.1:1/voices")
+
+    @pytest.mark.slow
+    def test_another_version_is_refused(self, server) -> None:
+        import psycopg
+
+        open_store(emptied(server)).add([stored("ann", 1)], MODEL)
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("UPDATE hive_mtl.store SET version = 99")
+        with pytest.raises(StoreError, match="version 99"):
+            open_store(server)
+
+    @pytest.mark.slow
+    def test_a_lost_connection_is_made_anew(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add([stored("ann", 1)], MODEL)
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        with pytest.raises(StoreError):
+            store.entries()
+        assert names(store) == ["ann"]
+
+    @pytest.mark.slow
+    def test_the_index_serves_the_search_and_finds_the_nearest(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add((stored(f"v{seed}", seed) for seed in range(500)), MODEL)
+        store._connected().execute("SET enable_seqscan = off")  # few voices are compared all
+        cosines = np.array([unit(seed) @ unit(9999) for seed in range(500)])
+        best = [f"v{seed}" for seed in np.argsort(-cosines)[:10]]
+        assert len(set(nearest(store, 9999, count=10)) & set(best)) >= 9
+        with psycopg.connect(server) as connection:
+            connection.execute("SET enable_seqscan = off")
+            plan = connection.execute(
+                "EXPLAIN SELECT id FROM hive_mtl.voice ORDER BY centroid::halfvec(16) <=> "
+                f"'{unit(1).tolist()}'::halfvec(16) LIMIT 10"
+            ).fetchall()
+        assert "voice_nearest" in str(plan)
+
+
+_ENROLS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from enrolled import MODEL, stored
+from hive_mtl.use.stores import open_store
+
+store = open_store(sys.argv[2])
+for number in range(int(sys.argv[3]), int(sys.argv[4])):
+    store.add([stored(f"v{number}", number, 100_000 + number, 200_000 + number)], MODEL)
+    print(f"v{number}", flush=True)
+"""
+_READS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from enrolled import MODEL, unit
+from hive_mtl.use.stores import open_store
+
+store = open_store(sys.argv[2])
+seen = searches = 0
+while not Path(sys.argv[3]).exists():
+    found = store.nearest(unit(1), 5, MODEL)
+    assert found.enrolled >= seen
+    seen, searches = found.enrolled, searches + 1
+    if found.enrolled > 1:
+        assert found.neighbours[0].name == "v1", found.neighbours[0].name
+        assert len(store.get("v1").samples) == 3
+print(searches)
+"""
+
+
+def _started(script: str, *arguments: object) -> "subprocess.Popen[str]":
+    tests = str(Path(__file__).parent)
+    words = [sys.executable, "-c", script, tests, *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_a_kill(place: str) -> None:
+    generator = np.random.default_rng(0)
+    acknowledged: list[str] = []
+    for run in range(50):
+        start = run * 10_000
+        child = _started(_ENROLS, place, start, start + 10_000)
+        assert child.stdout is not None
+        for line in child.stdout:  # until some have been enrolled
+            acknowledged.append(line.strip())
+            if len(acknowledged) % 5 == 0:
+                break
+        time.sleep(generator.uniform(0, 0.05))
+        child.kill()
+        rest, complaints = child.communicate()
+        assert complaints == ""
+        acknowledged += rest.split()
+    store = open_store(place)
+    kept = {voice.name: voice for voice in store.voices()}
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) <= len(acknowledged) + 50  # one may be kept and not yet said to be
+    for name, voice in kept.items():
+        number = int(name.removeprefix("v"))
+        expected = [unit(number), unit(100_000 + number), unit(200_000 + number)]
+        np.testing.assert_array_equal([each.vector for each in voice.samples], expected)
+    store.close()
+    if "://" not in place:
+        with sqlite3.connect(place) as file:
+            assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert file.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.slow
+def test_four_processes_read_while_one_writes_ten_thousand_voices(
+    place: str, tmp_path: Path
+) -> None:
+    done = tmp_path / "done"
+    readers = [_started(_READS, place, done) for _ in range(4)]
+    writer = _started(_ENROLS, place, 0, 10_000)
+    try:
+        written, complaints = writer.communicate(timeout=900)
+    finally:
+        done.touch()
+    assert (writer.returncode, complaints) == (0, "")
+    assert len(written.split()) == 10_000
+    for reader in readers:
+        said, complaints = reader.communicate(timeout=120)
+        assert (reader.returncode, complaints) == (0, "")
+        assert int(said) > 10
+    assert open_store(place).count() == 10_000
+
+
+@pytest.mark.slow
+def test_processes_that_make_one_store_together_all_enrol(place: str) -> None:
+    writers = [_started(_ENROLS, place, 100 * run, 100 * run + 20) for run in range(4)]
+    for writer in writers:
+        assert writer.communicate(timeout=120)[1] == ""
+        assert writer.returncode == 0
+    assert open_store(place).count() == 80
+
+
+def test_a_name_is_text_and_nothing_else(place: str) -> None:
+    store = open_store(place)
+    store.add([stored("'; DROP TABLE voice; --", 1), stored("100%s ?", 2)], MODEL)
+    assert store.has("100%s ?")
+    store.rename("100%s ?", "%%")
+    assert names(store) == ["%%", "'; DROP TABLE voice; --"]
+    store.close()
