@@ -79,7 +79,7 @@ def framed(waves: Tensor, samples: int, hop: int) -> Tensor:
     pieces = -(-samples // hop)
     filled = functional.pad(waves, (0, pieces * hop - samples))
     whole = filled.shape[1] // hop
-    hops = filled[:, : whole * hop].unflatten(1, (whole, hop))
+    hops = torch.unflatten(filled[:, : whole * hop], 1, (whole, hop))
     count = whole - pieces + 1
     parts = [hops[:, i : i + count, : samples - i * hop] for i in range(pieces)]
     return torch.cat(parts, dim=2)

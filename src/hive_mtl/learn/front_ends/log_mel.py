@@ -43,7 +43,8 @@ class FrontEnd(_base.FrontEnd):
         last, first = before[:, self.frame_samples :], before[:, : -self.frame_samples]
         drift = PRE_EMPHASIS / self.frame_samples * (last - first)[:, :: self.hop_samples]
         frames = frames - (frames.mean(dim=2) - drift).unsqueeze(2)
-        return self.energies(frames).clamp(min=ENERGY_FLOOR).log().transpose(1, 2)
+        energies: Tensor = self.energies(frames)
+        return energies.clamp(min=ENERGY_FLOOR).log().transpose(1, 2)
 
     def normalise(self, features: Tensor, frames: Tensor) -> Tensor:
         """Removes the mean of each band over the frames of the utterance."""

@@ -62,7 +62,8 @@ class FrontEnd(_base.FrontEnd):
             return found
         frames = waves.unfold(-1, self.frame_samples, self.hop_samples)
         spectrum = torch.fft.rfft(frames, FFT_POINTS)
-        return (spectrum.real.square() + spectrum.imag.square()) / FFT_POINTS @ self.filters
+        power: Tensor = (spectrum.real.square() + spectrum.imag.square()) / FFT_POINTS
+        return power @ self.filters
 
 
 def whole_bin_filters(mels: int, sample_rate: int) -> Tensor:
