@@ -471,6 +471,15 @@ class TestSpeech:
         assert 8_000 - 4_000 < start <= 8_000 - 1_600
         assert 24_000 + 1_600 <= start + kept.size < 24_000 + 6_400
 
+    def test_frames_that_are_known_are_not_looked_for_again(self) -> None:
+        wave = spoken()
+        measured, speech = audio.quality_and_speech(wave)
+        assert measured == audio.quality(wave)
+        np.testing.assert_array_equal(speech, audio.speech_frames(wave))
+        np.testing.assert_array_equal(
+            audio.trim(wave, "speech", speech), audio.trim(wave, "speech")
+        )
+
     def test_pauses_inside_are_kept(self) -> None:
         wave = np.concatenate([spoken(), noise(3.0, 1e-4, 4), spoken()])
         assert audio.trim_silence(wave).size > 5.5 * SAMPLE_RATE

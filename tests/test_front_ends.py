@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hive_mtl.learn.front_ends import front_end_type, known_front_ends
-from hive_mtl.learn.front_ends._base import frame_mask
+from hive_mtl.learn.front_ends._base import FilterBank, frame_mask, framed
 from hive_mtl.learn.front_ends.log_mel import FrontEnd as LogMel
 from hive_mtl.learn.front_ends.log_mel import mel_filters
 from hive_mtl.learn.front_ends.original import FrontEnd as Original
@@ -110,6 +110,24 @@ def test_frame_counts(samples: int, frames: int) -> None:
 
 def test_frame_mask() -> None:
     assert frame_mask(torch.tensor([1, 3]), 3).tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("samples", "frame", "hop"), [(400, 400, 160), (1723, 276, 110), (9, 4, 4)]
+)
+def test_frames_begin_every_hop_and_are_whole(samples: int, frame: int, hop: int) -> None:
+    waves = torch.randn(2, samples)
+    assert torch.equal(framed(waves, frame, hop), waves.unfold(1, frame, hop))
+
+
+@pytest.mark.parametrize("samples", [400, 401])
+def test_energies_are_those_of_the_fourier_transform(samples: int) -> None:
+    frames = torch.randn(2, 3, samples)
+    window = torch.hann_window(samples, periodic=False, dtype=torch.float64)
+    power = torch.fft.rfft(frames * window.float(), 512).abs().square()
+    filters = mel_filters(24, RATE)
+    found = FilterBank(window, filters)(frames)
+    torch.testing.assert_close(found, power @ filters.T, rtol=1e-4, atol=1e-4)
 
 
 def test_filters_are_triangles_between_the_limits() -> None:

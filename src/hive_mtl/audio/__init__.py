@@ -10,7 +10,13 @@ from hive_mtl.audio.sources import (
     describe_source,
     find_recordings,
 )
-from hive_mtl.audio.speech import Quality, quality, speech_frames, trim_silence
+from hive_mtl.audio.speech import (
+    Quality,
+    quality,
+    quality_and_speech,
+    speech_frames,
+    trim_silence,
+)
 from hive_mtl.audio.trimming import trim
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "find_recordings",
     "load",
     "quality",
+    "quality_and_speech",
     "speech_frames",
     "stream",
     "trim",

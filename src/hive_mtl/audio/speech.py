@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from hive_mtl.audio.sources import SAMPLE_RATE, Wave
 
+SpeechFrames = npt.NDArray[np.bool_]
+"""``(samples // 160,)``: which frames of 10 ms are speech."""
+
 FRAME_S = 0.01
 _FRAME = 160  # samples
 _MARGIN_S = 0.1  # kept by trim_silence on both sides
@@ -51,31 +54,42 @@ class Quality:
     clipped: float
 
 
-def speech_frames(wave: Wave) -> npt.NDArray[np.bool_]:
+def speech_frames(wave: Wave) -> SpeechFrames:
     """Which frames of 10 ms are speech, ``(samples // 160,)``: energy with hangover."""
     return _speech(_power(wave))
 
 
-def trim_silence(wave: Wave) -> Wave:
-    """The wave from 0.1 s before its first speech to 0.1 s after its last; all of it if none."""
-    speech = np.flatnonzero(speech_frames(wave))
-    if not len(speech):
+def trim_silence(wave: Wave, speech: SpeechFrames | None = None) -> Wave:
+    """The wave from 0.1 s before its first speech to 0.1 s after its last; all of it if none.
+
+    Args:
+        wave: ``(samples,)``.
+        speech: its :func:`speech_frames`, where they are known already.
+    """
+    found = np.flatnonzero(speech_frames(wave) if speech is None else speech)
+    if not len(found):
         return wave
     margin = round(_MARGIN_S * SAMPLE_RATE)
-    start = max(0, int(speech[0]) * _FRAME - margin)
-    return wave[start : (int(speech[-1]) + 1) * _FRAME + margin]
+    start = max(0, int(found[0]) * _FRAME - margin)
+    return wave[start : (int(found[-1]) + 1) * _FRAME + margin]
 
 
 def quality(wave: Wave) -> Quality:
     """Seconds of speech, signal-to-noise ratio and clipping of a wave ``(samples,)``."""
+    return quality_and_speech(wave)[0]
+
+
+def quality_and_speech(wave: Wave) -> tuple[Quality, SpeechFrames]:
+    """:func:`quality` and :func:`speech_frames` for the price of one."""
     power = _power(wave)
     speech = _speech(power)
-    return Quality(
+    found = Quality(
         duration_s=len(wave) / SAMPLE_RATE,
         speech_seconds=float(speech.sum() * FRAME_S),
         snr_db=_snr_db(power, speech),
         clipped=_clipped(wave),
     )
+    return found, speech
 
 
 def _power(wave: Wave) -> npt.NDArray[np.float32]:

@@ -3,13 +3,13 @@
 import numpy as np
 
 from hive_mtl.audio.sources import Wave
-from hive_mtl.audio.speech import trim_silence
+from hive_mtl.audio.speech import SpeechFrames, trim_silence
 from hive_mtl.description import Trim
 
 _LOUD_PERCENTILE = 95
 
 
-def trim(wave: Wave, how: Trim) -> Wave:
+def trim(wave: Wave, how: Trim, speech: SpeechFrames | None = None) -> Wave:
     """A wave ``(samples,)`` without its ends.
 
     Args:
@@ -17,8 +17,9 @@ def trim(wave: Wave, how: Trim) -> Wave:
         how: "speech" keeps what :func:`trim_silence` keeps; "loudest" keeps what lies between the
             first and the last sample above the 95th percentile of all magnitudes, as the original
             Hive-MTL did.
+        speech: its :func:`speech_frames`, where they are known already.
     """
-    return trim_silence(wave) if how == "speech" else _trim_to_loudest(wave)
+    return trim_silence(wave, speech) if how == "speech" else _trim_to_loudest(wave)
 
 
 def _trim_to_loudest(wave: Wave) -> Wave:

@@ -104,10 +104,11 @@ def _write(path: Path, proto: onnx.ModelProto, description: ModelDescription) ->
 
 def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that are not used
-    second = description.sample_rate
-    example = torch.randn(2, second) * 0.1, torch.tensor([second, second // 2])
+    # Of no round length: what holds by chance of the example would be taken to hold always.
+    samples = description.sample_rate + 7
+    example = torch.randn(2, samples) * 0.1, torch.tensor([samples, samples // 2])
     shortest = exported.model.front_end.frame_samples
-    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=shortest)
+    any_batch, any_length = torch.export.Dim("batch"), torch.export.Dim("samples", min=shortest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(
@@ -115,7 +116,7 @@ def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelPro
             example,
             input_names=list(ONNX_INPUTS),
             output_names=[ONNX_EMBEDDING, *(head.task for head in description.heads)],
-            dynamic_shapes=({0: batch, 1: samples}, {0: batch}),
+            dynamic_shapes=({0: any_batch, 1: any_length}, {0: any_batch}),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

@@ -16,7 +16,7 @@ from hive_mtl.audio import (
     Source,
     Wave,
     describe_source,
-    quality,
+    quality_and_speech,
     stream,
     trim,
 )
@@ -125,9 +125,10 @@ def _read(recording: int, source: Source, how: Trim) -> Iterator[tuple[Piece, Wa
     try:
         for block in stream(source, PIECE_S):
             usable = block.size >= MIN_SAMPLES and not is_silent(block)
-            piece = Piece(recording, name, quality=quality(block))
+            measured, speech = quality_and_speech(block)
+            piece = Piece(recording, name, quality=measured)
             # A copy: while it waits, a second of speech must not hold a minute of silence.
-            yield piece, trim(block, how).copy() if usable else None
+            yield piece, trim(block, how, speech).copy() if usable else None
     except AudioError as error:
         yield Piece(recording, name, problem=str(error).removeprefix(f"{name}: ")), None
 

@@ -67,11 +67,13 @@ class Trunk(TrunkNetwork):
         """``(batch, mels, frames)``, ``(batch,)`` -> ``(batch, embedding_dim)``."""
         hidden = features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         hidden = functional.relu(self.stem(hidden))
-        mask = None
+        counts, mask, masks = (frames + 1) // 2, None, None
         if has_padding(frames, features.shape[-1]):
-            mask = frame_mask((frames + 1) // 2, hidden.shape[-1])[:, None, None, :]
+            mask = frame_mask(counts, (features.shape[-1] + 1) // 2)[:, None, None, :]
+            masks = _spread(mask, hidden.shape[1])
+        hidden = _masked(hidden, masks)
         for block in self.blocks:
-            hidden = block(hidden, mask)
+            hidden = block(hidden, masks, counts)
         hidden = functional.relu(self.widen(hidden))
         embedding: Tensor = self.project(self.pool(hidden, mask))
         return embedding
@@ -85,12 +87,18 @@ class Block(nn.Module):
         self.convolutions = nn.ModuleList(Separable(width, kernel) for _ in range(repeats))
         self.excite = SqueezeExcitation(width, width // squeeze)
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, channels, 1, frames)`` -> the same shape."""
+    def forward(self, hidden: Tensor, masks: Tensor | None, counts: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)`` -> the same shape.
+
+        Both are zero beyond ``counts`` ``(batch,)`` frames, which keeps what lies there out of the
+        last frames of an utterance and out of its mean.
+        """
         inner = hidden
         for index, convolution in enumerate(self.convolutions):
-            inner = convolution(inner if index == 0 else functional.relu(inner), mask)
-        return functional.relu(hidden + self.excite(inner, mask))
+            if index:
+                inner = _masked(functional.relu(inner), masks)
+            inner = convolution(inner)
+        return functional.relu(hidden + self.excite(_masked(inner, masks), counts))
 
 
 class Separable(nn.Module):
@@ -103,9 +111,9 @@ class Separable(nn.Module):
         )
         self.over_channels = _Normed(nn.Conv2d(width, width, 1, bias=False))
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """The mask keeps what lies beyond the end of an utterance out of its last frames."""
-        mixed: Tensor = self.over_channels(self.over_time(_masked(hidden, mask)))
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)`` -> the same shape."""
+        mixed: Tensor = self.over_channels(self.over_time(hidden))
         return mixed
 
 
@@ -116,10 +124,9 @@ class SqueezeExcitation(nn.Module):
         super().__init__()
         self.gates = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, channels, 1, frames)`` -> the same shape."""
-        frames = hidden.shape[-1] if mask is None else mask.sum(dim=(2, 3))
-        mean = _masked(hidden, mask).sum(dim=(2, 3)) / frames
+    def forward(self, hidden: Tensor, counts: Tensor) -> Tensor:
+        """``(batch, channels, 1, frames)``, zero beyond ``counts`` frames -> the same shape."""
+        mean = hidden.sum(dim=(2, 3)) / counts.unsqueeze(1)
         scaled: Tensor = hidden * self.gates(mean).sigmoid()[:, :, None, None].to(hidden.dtype)
         return scaled
 
@@ -139,11 +146,14 @@ class AttentiveStatistics(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """``(batch, channels, 1, frames)`` -> ``(batch, 2 * channels)`` float32."""
-        frames = hidden.squeeze(2).transpose(1, 2)  # (batch, frames, channels)
+        frames = hidden.permute(0, 2, 3, 1).squeeze(1)  # (batch, frames, channels)
         inside = torch.ones_like(frames[:1, :, :1]) if mask is None else mask[:, 0, 0, :, None]
         context = weighted_statistics(frames, inside / inside.sum(dim=1, keepdim=True))
-        scores = self.of_frame(frames) + self.of_utterance(context).unsqueeze(1)
-        scores = self.score(torch.tanh(scores)).float()
+        # In rows, where ONNX Runtime adds the bias as it multiplies.
+        rows, count = frames.flatten(0, 1), frames.shape[1]
+        scores = self.of_frame(rows).unflatten(0, (-1, count))
+        scores = torch.tanh(scores + self.of_utterance(context).unsqueeze(1))
+        scores = self.score(scores.flatten(0, 1)).unflatten(0, (-1, count)).float()
         if mask is not None:
             scores = scores.masked_fill(inside == 0, -torch.inf)
         return weighted_statistics(frames, scores.softmax(dim=1))
@@ -153,14 +163,26 @@ def weighted_statistics(frames: Tensor, weights: Tensor) -> Tensor:
     """``(batch, frames, channels)`` -> mean and deviation ``(batch, 2 * channels)`` in float32."""
     with torch.autocast(frames.device.type, enabled=False):
         frames = frames.float()
-        mean = (frames * weights).sum(dim=1)
-        variance = (frames.square() * weights).sum(dim=1) - mean.square()
+        weighted = frames * weights
+        mean = weighted.sum(dim=1)
+        variance = (weighted * frames).sum(dim=1) - mean.square()
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
 
 
 def _masked(hidden: Tensor, mask: Tensor | None) -> Tensor:
     """``hidden``, zero where the mask is; no mask where nothing stands beyond an utterance."""
     return hidden if mask is None else hidden * mask.to(hidden.dtype)
+
+
+def _spread(mask: Tensor, channels: int) -> Tensor:
+    """A mask ``(batch, 1, 1, frames)`` for every channel, where that helps.
+
+    ONNX Runtime keeps activations in blocks of channels and leaves that layout for any product but
+    one of two tensors of one shape and this layout. What a convolution makes has it.
+    """
+    if not torch.compiler.is_compiling():
+        return mask
+    return functional.conv2d(mask, torch.ones(channels, 1, 1, 1))
 
 
 class _Normed(nn.Sequential):

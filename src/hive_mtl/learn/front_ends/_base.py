@@ -70,28 +70,56 @@ def has_padding(frames: Tensor, most: int) -> bool:
     return torch.compiler.is_compiling() or bool((frames < most).any())
 
 
-def power_spectrum(waves: Tensor, framing: Tensor, hop: int) -> Tensor:
-    """Power spectra by a strided convolution, the form that ONNX Runtime runs fast.
+def framed(waves: Tensor, samples: int, hop: int) -> Tensor:
+    """Waves ``(batch, samples of the longest)`` -> whole frames ``(batch, frames, samples)``.
+
+    A frame begins every ``hop`` samples, and is put together of pieces of that length: they are
+    copied fast where single samples are not.
+    """
+    pieces = -(-samples // hop)
+    filled = functional.pad(waves, (0, pieces * hop - samples))
+    whole = filled.shape[1] // hop
+    hops = torch.unflatten(filled[:, : whole * hop], 1, (whole, hop))
+    count = whole - pieces + 1
+    parts = [hops[:, i : i + count, : samples - i * hop] for i in range(pieces)]
+    return torch.cat(parts, dim=2)
+
+
+class FilterBank(nn.Module):
+    """Energies of frames in the bands of a filter bank, by products with half of each frame.
+
+    The power of a frame does not depend on where time begins. Counted from its middle, cosines are
+    even and sines odd: each needs the first half and the last, reversed, only as their sum or
+    difference. ONNX Runtime has no faster form; its STFT and rfft are far slower.
 
     Args:
-        waves: ``(batch, samples)``.
-        framing: ``(2 * bins, 1, frame)``, real parts then imaginary ones, such as those of
-            :func:`fourier_basis`.
-        hop: samples from frame to frame.
-
-    Returns:
-        ``(batch, bins, frames)``.
+        window: ``(samples,)`` float64, symmetric.
+        filters: ``(mels, bins)`` of the spectrum over ``FFT_POINTS``.
     """
-    real, imaginary = functional.conv1d(waves.unsqueeze(1), framing, stride=hop).chunk(2, dim=1)
-    return real.square() + imaginary.square()
 
+    cosines: Tensor  # (half a frame, bins that a filter hears)
+    sines: Tensor
+    filters: Tensor  # (bins that a filter hears, mels)
 
-def fourier_basis(samples: int) -> Tensor:
-    """The discrete Fourier transform of a frame as a matrix.
+    def __init__(self, window: Tensor, filters: Tensor) -> None:
+        super().__init__()
+        heard = torch.nonzero(filters.any(dim=0)).squeeze(1)
+        samples = len(window)
+        half = -(-samples // 2)
+        weights = window[:half].clone()
+        weights[samples // 2 :] /= 2  # the middle of an odd frame stands in both halves
+        from_middle = torch.arange(half).double() - (samples - 1) / 2
+        angle = 2 * math.pi / FFT_POINTS * from_middle[:, None] * heard.double()[None, :]
+        for name, table in (
+            ("cosines", weights[:, None] * torch.cos(angle)),
+            ("sines", weights[:, None] * torch.sin(angle)),
+            ("filters", filters[:, heard].T.contiguous()),
+        ):
+            self.register_buffer(name, table.float(), persistent=False)
 
-    Returns:
-        ``(2 * bins, samples)`` float64 for ``FFT_POINTS``: the real parts, then the imaginary ones.
-    """
-    bins = torch.arange(FFT_POINTS // 2 + 1).double()
-    angle = 2 * math.pi * bins[:, None] * torch.arange(samples).double()[None, :] / FFT_POINTS
-    return torch.cat([torch.cos(angle), -torch.sin(angle)])
+    def forward(self, frames: Tensor) -> Tensor:
+        """``(batch, frames, samples)`` -> ``(batch, frames, mels)``."""
+        half = len(self.cosines)
+        first, last = frames[..., :half], frames[..., -half:].flip(-1)
+        real, imaginary = (first + last) @ self.cosines, (first - last) @ self.sines
+        return (real.square() + imaginary.square()) @ self.filters

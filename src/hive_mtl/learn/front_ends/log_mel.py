@@ -2,18 +2,17 @@
 
 The steps are Kaldi's (``compute-fbank-feats``; Povey et al., 2011): 25 ms frames every 10 ms, the
 mean of each frame removed, pre-emphasis 0.97, Povey window, power spectrum over 512 points,
-triangular filters on the mel scale, logarithm. Everything up to the spectrum is linear, so it is
-folded into one matrix and applied as a strided convolution: the only form of framing that ONNX
-Runtime runs as fast as torch does.
+triangular filters on the mel scale, logarithm.
 """
 
 import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hive_mtl.learn.front_ends import _base
-from hive_mtl.learn.front_ends._base import FFT_POINTS, fourier_basis, frame_mask, power_spectrum
+from hive_mtl.learn.front_ends._base import FFT_POINTS, FilterBank, frame_mask, framed
 
 PRE_EMPHASIS = 0.97
 LOW_HZ = 20.0
@@ -27,13 +26,9 @@ ENERGY_FLOOR = 1.0
 class FrontEnd(_base.FrontEnd):
     """Log-mel features whose mean over the utterance is zero."""
 
-    framing: Tensor  # (2 * bins, 1, frame_samples): real then imaginary parts
-    filters: Tensor  # (mels, bins)
-
     def __init__(self, mels: int = 80, sample_rate: int = 16_000) -> None:
         super().__init__(mels, sample_rate)
-        self.register_buffer("framing", _framing_kernel(self.frame_samples), persistent=False)
-        self.register_buffer("filters", mel_filters(mels, sample_rate), persistent=False)
+        self.energies = FilterBank(_window(self.frame_samples), mel_filters(mels, sample_rate))
 
     def frame_counts(self, lengths: Tensor) -> Tensor:
         """Whole frames only (Kaldi's ``snip-edges``)."""
@@ -41,9 +36,15 @@ class FrontEnd(_base.FrontEnd):
 
     def analyse(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """The logarithms of the filters' energies."""
-        power = power_spectrum(waves, self.framing, self.hop_samples)
-        energies = torch.matmul(self.filters, power)
-        return energies.clamp(min=ENERGY_FLOOR).log()
+        before = functional.pad(waves, (1, 0))
+        emphasised = waves - PRE_EMPHASIS * before[:, :-1]
+        frames = framed(emphasised, self.frame_samples, self.hop_samples)
+        # Kaldi removes the mean first; what emphasis leaves of it follows from what it left over.
+        last, first = before[:, self.frame_samples :], before[:, : -self.frame_samples]
+        drift = PRE_EMPHASIS / self.frame_samples * (last - first)[:, :: self.hop_samples]
+        frames = frames - (frames.mean(dim=2) - drift).unsqueeze(2)
+        energies: Tensor = self.energies(frames)
+        return energies.clamp(min=ENERGY_FLOOR).log().transpose(1, 2)
 
     def normalise(self, features: Tensor, frames: Tensor) -> Tensor:
         """Removes the mean of each band over the frames of the utterance."""
@@ -67,13 +68,7 @@ def mel_filters(mels: int, sample_rate: int) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0.0)
 
 
-def _framing_kernel(samples: int) -> Tensor:
-    """DFT, window, pre-emphasis, mean removal and scale in one: ``(2 * bins, 1, samples)``."""
-    identity = torch.eye(samples, dtype=torch.float64)
-    remove_mean = identity - 1.0 / samples
-    previous = torch.diag(torch.ones(samples - 1, dtype=torch.float64), -1)
-    previous[0, 0] = 1.0  # Kaldi lets the first sample stand before itself
+def _window(samples: int) -> Tensor:
+    """Povey's window ``(samples,)`` float64 and the scale in one; zero at both ends."""
     phase = 2 * math.pi * torch.arange(samples).double() / (samples - 1)
-    window = (0.5 - 0.5 * torch.cos(phase)) ** 0.85
-    prepare = window[:, None] * ((identity - PRE_EMPHASIS * previous) @ remove_mean)
-    return (fourier_basis(samples) @ prepare * FULL_SCALE).float().unsqueeze(1)
+    return FULL_SCALE * (0.5 - 0.5 * torch.cos(phase)).clamp(min=0.0) ** 0.85

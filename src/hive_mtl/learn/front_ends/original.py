@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from hive_mtl.description import Trim
 from hive_mtl.learn.front_ends import _base
-from hive_mtl.learn.front_ends._base import FFT_POINTS, fourier_basis, frame_mask, power_spectrum
+from hive_mtl.learn.front_ends._base import FFT_POINTS, FilterBank, frame_mask, framed
 
 PRE_EMPHASIS = 0.97
 LEAST_ENERGY = float(np.finfo(np.float64).eps)  # of a band, in place of zero
@@ -28,14 +28,13 @@ class FrontEnd(_base.FrontEnd):
 
     trim: ClassVar[Trim] = "loudest"
 
-    framing: Tensor  # (2 * bins, 1, frame_samples): real then imaginary parts
-    filters: Tensor  # (mels, bins)
+    filters: Tensor  # (bins, mels)
 
     def __init__(self, mels: int = 64, sample_rate: int = 16_000) -> None:
         super().__init__(mels, sample_rate)
-        basis = fourier_basis(self.frame_samples) / FFT_POINTS**0.5
-        self.register_buffer("framing", basis.float().unsqueeze(1), persistent=False)
-        self.register_buffer("filters", whole_bin_filters(mels, sample_rate), persistent=False)
+        scale = torch.full((self.frame_samples,), FFT_POINTS**-0.5, dtype=torch.float64)
+        self.energies = FilterBank(scale, whole_bin_filters(mels, sample_rate))
+        self.register_buffer("filters", whole_bin_filters(mels, sample_rate).T, persistent=False)
 
     def frame_counts(self, lengths: Tensor) -> Tensor:
         """As many frames as it takes to hold every sample."""
@@ -47,23 +46,24 @@ class FrontEnd(_base.FrontEnd):
         emphasised = waves - PRE_EMPHASIS * functional.pad(waves, (1, 0))[:, :-1]
         inside = emphasised * frame_mask(lengths, waves.shape[-1])
         filled = functional.pad(inside, (0, self.hop_samples - 1))
-        energies = torch.matmul(self.filters, self._power(filled))
+        energies = self._energies(filled)
         energies = torch.where(energies == 0, LEAST_ENERGY, energies)
-        centred = energies - energies.mean(dim=1, keepdim=True)
-        deviation = centred.square().mean(dim=1, keepdim=True).sqrt()
-        return centred / deviation.clamp(min=LEAST_DEVIATION)
+        centred = energies - energies.mean(dim=2, keepdim=True)
+        deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
+        return (centred / deviation.clamp(min=LEAST_DEVIATION)).transpose(1, 2)
 
-    def _power(self, waves: Tensor) -> Tensor:
-        """Power spectra ``(batch, bins, frames)``.
+    def _energies(self, waves: Tensor) -> Tensor:
+        """The filters' energies ``(batch, frames, mels)``; torch has a transform, which is faster.
 
-        ONNX Runtime is fast on convolutions only; torch has a transform that is six times faster.
+        ONNX Runtime has none worth having.
         """
         if torch.compiler.is_compiling():
-            return power_spectrum(waves, self.framing, self.hop_samples)
+            found: Tensor = self.energies(framed(waves, self.frame_samples, self.hop_samples))
+            return found
         frames = waves.unfold(-1, self.frame_samples, self.hop_samples)
         spectrum = torch.fft.rfft(frames, FFT_POINTS)
         power: Tensor = (spectrum.real.square() + spectrum.imag.square()) / FFT_POINTS
-        return power.transpose(1, 2)
+        return power @ self.filters
 
 
 def whole_bin_filters(mels: int, sample_rate: int) -> Tensor:
