@@ -479,13 +479,14 @@ _READS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from enrolled import MODEL, unit
-from hive_mtl.use.stores import open_store
+from enrolled import MODEL, stored
+from hive_mtl.use.stores import centroid, open_store
 
 store = open_store(sys.argv[2])
+sought = centroid(stored("v1", 1, 100_001, 200_001).samples).vector
 seen = searches = 0
 while not Path(sys.argv[3]).exists():
-    found = store.nearest(unit(1), 5, MODEL)
+    found = store.nearest(sought, 5, MODEL)
     assert found.enrolled >= seen
     seen, searches = found.enrolled, searches + 1
     if found.enrolled > 1:
