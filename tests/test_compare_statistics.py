@@ -71,7 +71,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = 0
     for seed in range(200):
         simulation = Simulation(seed, of_seed=0.02)
-        estimate = compare({"x": simulation.arm(0.03)}, {"x": simulation.arm()}, RULES)["x"].estimate
+        estimate = compare({"x": simulation.arm(0.03)}, {"x": simulation.arm()}, RULES)[
+            "x"
+        ].estimate
         assert estimate is not None
         assert estimate.low is not None
         assert estimate.high is not None
@@ -100,7 +102,7 @@ def test_a_better_arm_is_found_and_an_equal_one_is_not_worse() -> None:
     simulation = Simulation(1, of_seed=0.002)
     rival = simulation.arm()
     arms = {"better": simulation.arm(-0.05), "equal": simulation.arm()}
-    found = compare(arms, dict.fromkeys(arms, rival), Rules(margin=0.3))
+    found = compare(arms, dict.fromkeys(arms, rival), Rules(margin=0.5))
     assert {name: each.verdict for name, each in found.items()} == {
         "better": "better",
         "equal": "not worse",
@@ -121,6 +123,14 @@ def test_what_is_not_defined_is_undecided() -> None:
     nothing = Figure(np.full((DRAWS + 1, SEEDS), np.nan), SPEAKERS)
     found = compare({"x": nothing}, {"x": Simulation(1).arm()}, RULES)["x"]
     assert (found.estimate, found.relative, found.verdict) == (None, None, "undecided")
+
+
+def test_a_single_training_decides_nothing() -> None:
+    rival, arm = (Simulation(1, seeds=1).arm(more) for more in (0.0, 0.5))
+    found = compare({"x": arm}, {"x": rival}, RULES)["x"]
+    assert found.estimate is not None
+    assert found.estimate.value == pytest.approx(0.5, abs=0.1)
+    assert (found.estimate.low, found.verdict) == (None, "undecided")
 
 
 def test_a_single_speaker_has_no_interval() -> None:

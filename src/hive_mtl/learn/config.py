@@ -17,6 +17,7 @@ from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
+from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.front_ends import FrontEnd, front_end_type
 from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
@@ -57,6 +58,10 @@ class TrainerConfig(BaseModel):
     workers: int = Field(default=1, ge=0)  # processes that make batches ahead
     devices: int = Field(default=1, ge=1)  # training processes, one a GPU where there are GPUs
     seed: int = Field(default=0, ge=0)
+    # tasks whose figures on the validation voices choose the best checkpoint and end a plateau;
+    # none: as hive_mtl.learn.validate.Validation.error says
+    chosen_by: tuple[str, ...] = ()
+    cosines_every: int | None = Field(default=None, ge=1)  # steps between gradient cosines
 
 
 class Recipe(BaseModel):
@@ -77,6 +82,7 @@ class Recipe(BaseModel):
     batches: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
     trainer: TrainerConfig = TrainerConfig()
+    compare: CompareConfig = CompareConfig()
 
     @field_validator("front_end")
     @classmethod

@@ -31,8 +31,8 @@ def hold_out(table: pa.Table) -> pa.Table:
     Raises:
         DataError: fewer than two voices are held out, or none is left to learn from.
     """
-    chosen = [voice for voice in _of_several_recordings(training_utterances(table))]
-    chosen = [voice for voice in chosen if is_held_out(voice)]
+    candidates = _of_several_recordings(training_utterances(table))
+    chosen = [voice for voice in candidates if is_held_out(voice)]
     codes, names = voices(table)
     held_out = np.isin(codes, np.flatnonzero(np.isin(names, chosen)))
     split = pc.if_else(pa.array(held_out), HELD_OUT, table["split"])
@@ -72,7 +72,11 @@ def split_digests(table: pa.Table, splits: Sequence[str]) -> dict[str, dict[str,
         "judged": judged_utterances(table, splits),
     }
     names = {part: set(voices(rows)[1]) - {None} for part, rows in parts.items()}
-    for part, others in (("training", "validation"), ("training", "judged"), ("validation", "judged")):
+    for part, others in (
+        ("training", "validation"),
+        ("training", "judged"),
+        ("validation", "judged"),
+    ):
         if shared := sorted(names[part] & names[others]):
             raise DataError(f"voice '{shared[0]}' is both in {part} and {others}: name it in one")
     return {

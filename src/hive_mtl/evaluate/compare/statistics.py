@@ -4,7 +4,10 @@ Every figure is an error: lower is better. Speakers are drawn with replacement, 
 arms, so differences are paired. Seeds are drawn independently for each arm, one fewer than there
 are: then the variance of their mean is not underestimated (Rao & Wu, Resampling inference with
 complex survey data, 1988), which with three seeds it would be, by a third. How few seeds there are
-also counts in the degrees of freedom of the interval (Satterthwaite, 1946).
+also counts in the degrees of freedom of the interval (Satterthwaite, 1946); a single one says
+nothing of what trainings differ by, and gives no interval. Noise of one speaker in one training is
+counted on both levels, so the intervals err on the wide side (McCullagh, Resampling and
+exchangeable arrays, 2000).
 """
 
 from collections.abc import Mapping, Sequence
@@ -183,7 +186,8 @@ def _contrast(arm: Figure, rival: Figure, factor: float, rules: Rules) -> _Contr
     rng = np.random.default_rng(rules.draw_seed)
     drawn = _over_seeds(mine[1:], rng) - _over_seeds(other[1:], rng)
     drawn = drawn[np.isfinite(drawn)]
-    if arm.speakers < 2 or 2 * len(drawn) <= len(mine) - 1:
+    too_few = arm.speakers < 2 or min(mine.shape[1], other.shape[1]) < 2
+    if too_few or 2 * len(drawn) <= len(mine) - 1:
         return _Contrast(value)
     variance = float(drawn.var(ddof=1))
     of_seeds = [_variance_of_mean(side[0]) for side in (mine, other)]
