@@ -32,7 +32,7 @@ import hive_mtl
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import take_split
 from hive_mtl.evaluate.degrade import embed_degraded
-from hive_mtl.evaluate.embedded import collect, embed_table, scoring_cohort
+from hive_mtl.evaluate.embedded import collect, embed_table, of_vectors, scoring_cohort
 from hive_mtl.learn import corpora
 from hive_mtl.learn.utterances import training_utterances
 

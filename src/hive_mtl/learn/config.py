@@ -157,6 +157,15 @@ def parse_recipe(settings: dict[str, Any], origin: str) -> Recipe:
     return parse(Recipe, settings, origin)
 
 
+def with_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these tasks alone, set as it says or, where it has none, as by default."""
+    settings = recipe.model_dump(mode="json")
+    wanted = [name.strip() for name in names]
+    tasks = settings["tasks"]
+    settings["tasks"] = {name: {**tasks.get(name, {}), "required": True} for name in wanted}
+    return parse_recipe(settings, "--tasks")
+
+
 def _parse_task(name: str, settings: Any) -> TaskConfig:
     """A task as a recipe sets it, if its loss can teach it."""
     task, place = get_task(name), f"tasks.{name}"
