@@ -229,7 +229,7 @@ def of_vectors(table: pa.Table, vectors: npt.NDArray[np.float32]) -> EmbeddedTab
 
     Nothing else is known of the recordings: neither their quality nor what the heads say.
     """
-    missing: Bools = ~np.isfinite(vectors).all(axis=1)
+    missing = np.logical_not(np.isfinite(vectors).all(axis=1))
     return EmbeddedTable(
         table=table,
         vectors=np.where(missing[:, None], np.float32(0), vectors),

@@ -219,7 +219,8 @@ def _probed(task: Task, learnt: EmbeddedTable, judged: EmbeddedTable) -> Values:
     fit = class_probe if by_class else quantity_probe
     probe = fit(learnt.vectors[rows], labels[rows], learnt.voice[rows])
     nothing: Any = "" if by_class else np.nan
-    return np.where(judged.missing, nothing, probe.predict(judged.vectors))
+    answers: Values = np.where(judged.missing, nothing, probe.predict(judged.vectors))
+    return answers
 
 
 def class_labels(task: Task, table: pa.Table) -> Values:

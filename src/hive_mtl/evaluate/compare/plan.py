@@ -146,7 +146,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path)
     for part, name in (("recipe", "recipe"), ("tasks", "tasks"), ("data_sha256", "data")):
         if before[part] != now[part]:
             raise ConfigError(
-                f"{out}: the {name} differ{'' if part == 'tasks' else 's'} from what this "
+                f"{out}: the {name} {'differ' if part == 'tasks' else 'differs'} from what this "
                 "comparison began with: choose another --out"
             )
 

@@ -104,8 +104,8 @@ def name_of(task: str) -> str:
 
 _ARMS_NOTE = (
     "Means over seeds, each seed in brackets. The unified model and the specialists answer by "
-    "their own heads; the speaker task is answered by the cosine of two embeddings. The last column is "
-    "the unified model without the training utterances that lack the label of the task."
+    "their own heads; the speaker task is answered by the cosine of two embeddings. The last "
+    "column is the unified model without the training utterances that lack the label of the task."
 )
 _PROBES_NOTE = (
     "Cosines for the speaker task, linear probes on the frozen embedding for the others, all from "
