@@ -35,30 +35,44 @@ def forest(comparison: Comparison) -> str:
     lines = [line for each in comparison.against for line in _lines(each)]
     figure = Figure(figsize=(8.4, 0.9 + 0.3 * len(lines)), layout="constrained")
     axes = figure.add_subplot()
-    reach = 10.0
-    for place, (_, found, of_task) in enumerate(lines):
-        if (relative := found.relative) is None:
-            axes.text(0, place, " n/a", va="center", color="0.4")
-            continue
-        value, colour = 100 * relative.value, _COLOURS[found.verdict]
-        shown = [value]
-        if relative.low is not None and relative.high is not None:
-            shown += [100 * relative.low, 100 * relative.high]
-            axes.plot(shown[1:], [place, place], color=colour, linewidth=2.4 if of_task else 1.2)
-        axes.plot(
-            value, place, "s" if of_task else "o", color=colour, markersize=6 if of_task else 4
-        )
-        reach = max(reach, *(abs(end) for end in shown))
     margin = 100 * comparison.statistics["margin"]
+    reach = min(1.1 * max([margin, *(_reach(found) for _, found, _ in lines)]), _SPAN)
+    for place, (_, found, of_task) in enumerate(lines):
+        _draw(axes, place, found, of_task, reach)
     axes.axvline(0, color="0.2", linewidth=1)
     axes.axvline(margin, color="0.2", linewidth=1, linestyle="--")
-    reach = min(1.05 * max(reach, margin), _SPAN)
     axes.set(xlim=(-reach, reach), ylim=(len(lines) - 0.5, -0.5))
     axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
     axes.set_xlabel("unified errs less   |   difference, % of the rival's error   |   errs more")
     axes.grid(axis="x", color="0.92")
     _legend(axes)
     return _svg(figure)
+
+
+def _reach(found: Difference) -> float:
+    if (relative := found.relative) is None:
+        return 0.0
+    ends = (relative.value, relative.low, relative.high)
+    return max(100 * abs(end) for end in ends if end is not None)
+
+
+def _draw(axes: Axes, place: int, found: Difference, of_task: bool, reach: float) -> None:
+    """One difference; where it lies beyond the picture, an arrow and its value."""
+    if (relative := found.relative) is None:
+        axes.text(0, place, " n/a", va="center", color="0.4")
+        return
+    value, colour = 100 * relative.value, _COLOURS[found.verdict]
+    if relative.low is not None and relative.high is not None:
+        ends = [100 * relative.low, 100 * relative.high]
+        axes.plot(ends, [place, place], color=colour, linewidth=2.4 if of_task else 1.2)
+    if abs(value) < reach:
+        size = 6 if of_task else 4
+        axes.plot(value, place, "s" if of_task else "o", color=colour, markersize=size)
+        return
+    side = 1 if value > 0 else -1
+    axes.plot(side * 0.97 * reach, place, ">" if side > 0 else "<", color=colour, markersize=7)
+    where = "right" if side > 0 else "left"
+    axes.text(side * 0.92 * reach, place, f"{value:+.0f}%", ha=where, va="center", color=colour)
 
 
 def cosines(comparison: Comparison) -> str:
