@@ -90,6 +90,8 @@ def simulated() -> Comparison:
         splits={"judged": {"voices": VOICES, "utterances": len(table), "sha256": "0" * 64}},
         cells=tuple(cells),
         against=tuple(against),
+        units={"speaker": "", "gender": ""},
+        guesses={"speaker": 0.5, "gender": assessor.endpoints.guess(gender)},
         verdicts=verdicts(against),
         steps={},
         cosines=(Cosine("speaker", "gender", 0, (50, 100, 150), (0.1, -0.2, 0.05)),),
@@ -134,6 +136,7 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "| speaker | better | better | n/a |" in told
     assert "| gender | worse | worse | worse |" in told
     assert "are no results" in told
+    assert "| 50.0 |" in told  # a constant answer
     page = (tmp_path / "compare.html").read_text()
     assert page.count("<svg") == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))

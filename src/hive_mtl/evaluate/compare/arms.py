@@ -34,6 +34,7 @@ from hive_mtl.use.model import load
 EVERYTHING, JUDGED, TASKS = "everything.parquet", "judged.parquet", "tasks.json"
 DONE, HEARD, PROBED, TRAINED = "done.json", "heard.npz", "probed.npz", "trained.json"
 VECTORS, TRAINING_VECTORS, HEAD = "vectors", "training_vectors", "head/"
+CPU_S = "cpu_s_per_hour"
 Values = npt.NDArray[Any]  # (utterances,) of class names, empty where none, or of numbers, NaN
 
 
@@ -98,7 +99,7 @@ class Said:
     Attributes:
         vectors: ``(utterances, dim)`` embeddings; NaN where there is none.
         heads: by task, the answers of its own heads.
-        probes: by task, the answers of linear probes on its embedding.
+        probes: by task, the answers of linear probes on its embedding; none of a labelled arm.
         cost: of it all.
     """
 
@@ -116,12 +117,12 @@ def run_arm(training: Training, material: Material) -> None:
     if not (folder / TRAINED).is_file():
         _train(training)
     if not (folder / HEARD).is_file():
-        _hear(folder, material)
-    if not (folder / PROBED).is_file():
+        _hear(training, material)
+    if training.arm.kind != "labelled" and not (folder / PROBED).is_file():
         _probe(folder, material)
     spent = json.loads((folder / TRAINED).read_text("utf-8"))
     with np.load(folder / HEARD) as heard:
-        per_hour = float(heard["cpu_s_per_hour"])
+        per_hour = float(heard[CPU_S])
     description = load(folder).description
     cost = Cost(
         **spent,
@@ -147,8 +148,10 @@ def read_said(training: Training) -> Said:
     with np.load(training.folder / HEARD) as heard:
         vectors = heard[VECTORS]
         heads = {n.removeprefix(HEAD): heard[n] for n in heard.files if n.startswith(HEAD)}
-    with np.load(training.folder / PROBED) as probed:
-        probes = {name: probed[name] for name in probed.files}
+    probes = {}
+    if (training.folder / PROBED).is_file():
+        with np.load(training.folder / PROBED) as probed:
+            probes = {name: probed[name] for name in probed.files}
     return Said(vectors, heads, probes, read_cost(training))
 
 
@@ -174,16 +177,17 @@ def _cpu_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _hear(folder: Path, material: Material) -> None:
-    model = load(folder, threads=material.threads)
+def _hear(training: Training, material: Material) -> None:
+    """What the model makes of the judged utterances and, for probes, of those it learnt from."""
+    model = load(training.folder, threads=material.threads)
     cpu = _cpu_s()
     judged = embed_table(model, material.judged)
-    learnt = embed_table(model, material.learnt)
     cpu = _cpu_s() - cpu
-    hours = sum(_hours(each) for each in (judged, learnt))
-    answers = {f"{HEAD}{h.task}": _answers(h, judged) for h in model.description.heads}
-    vectors = {VECTORS: _vectors(judged), TRAINING_VECTORS: _vectors(learnt)}
-    _write_arrays(folder / HEARD, {**vectors, **answers, "cpu_s_per_hour": np.array(cpu / hours)})
+    arrays = {f"{HEAD}{h.task}": _answers(h, judged) for h in model.description.heads}
+    arrays |= {VECTORS: _vectors(judged), CPU_S: np.array(cpu / _hours(judged))}
+    if training.arm.kind != "labelled":
+        arrays[TRAINING_VECTORS] = _vectors(embed_table(model, material.learnt))
+    _write_arrays(training.folder / HEARD, arrays)
 
 
 def _hours(embedded: EmbeddedTable) -> float:

@@ -18,11 +18,13 @@ import pyarrow as pa
 from hive_mtl import metrics
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.compare.arms import Values, class_labels, quantities, write_table
+from hive_mtl.evaluate.compare.plan import SPEAKER
 from hive_mtl.evaluate.compare.statistics import Figure
 from hive_mtl.evaluate.embedded import EmbeddedTable, of_vectors
 from hive_mtl.evaluate.verification import pairs_among, trial_weights
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import Task
+from hive_mtl.learn.validate import CHANCE_EER
 from hive_mtl.trials import Trials
 
 MAX_PAIRS = 200_000  # of each kind and corpus, see hive_mtl.trials.all_pairs
@@ -127,6 +129,17 @@ class Endpoints:
                 values = [judge(task, truth[rows], each[rows], rows) for each in answers]
                 found[name] = Figure(np.stack(values, axis=1), speakers)
         return found
+
+    def guess(self, task: Task) -> float | None:
+        """The error of the best constant answer to a task; None where nothing is labelled."""
+        if task.name == SPEAKER:
+            return CHANCE_EER
+        if task.targets == "classes":
+            classes = len(set(class_labels(task, self.table).tolist()) - {""})
+            return 1 - 1 / classes if classes else None
+        truth = quantities(task, self.table)
+        truth = truth[~np.isnan(truth)]
+        return float(np.abs(truth - np.median(truth)).mean()) if len(truth) else None
 
     def _voices(self, rows: Indices) -> Indices:
         of_rows: Indices = self._nobody.voice[rows]

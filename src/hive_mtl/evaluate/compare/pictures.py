@@ -65,7 +65,7 @@ def _draw(axes: Axes, place: int, found: Difference, of_task: bool, reach: float
     if relative.low is not None and relative.high is not None:
         ends = [100 * relative.low, 100 * relative.high]
         axes.plot(ends, [place, place], color=colour, linewidth=2.4 if of_task else 1.2)
-    if abs(value) < reach:
+    if abs(value) <= reach:
         size = 6 if of_task else 4
         axes.plot(value, place, "s" if of_task else "o", color=colour, markersize=size)
         return

@@ -17,7 +17,6 @@ from hive_mtl.evaluate.compare.results import (
     DECIDING,
     LABELLED,
     PROBES,
-    SPECIALIST,
     UNIFIED,
     Comparison,
     interval,
@@ -25,7 +24,6 @@ from hive_mtl.evaluate.compare.results import (
 from hive_mtl.evaluate.tables import NOT_DEFINED, table
 
 JSON, MARKDOWN, HTML = "compare.json", "compare.md", "compare.html"
-QUANTITY = ("age",)
 PROVISIONAL = (
     "The recipe calls itself provisional: the figures show that the comparison works, and are no "
     "results."
@@ -86,26 +84,26 @@ def sections(comparison: Comparison) -> list[tuple[str, str, list[str], Rows]]:
     ]
 
 
-def figure(task: str, error: float | None) -> str:
+def figure(comparison: Comparison, task: str, error: float | None) -> str:
     """An error as its task tells it: EER %, balanced accuracy %, or an error in its unit."""
     if error is None:
         return NOT_DEFINED
-    if task in QUANTITY:
+    if comparison.units[task]:
         return f"{error:.2f}"
     return f"{100 * error:.2f}" if task == SPEAKER else f"{100 * (1 - error):.1f}"
 
 
-def name_of(task: str) -> str:
+def name_of(comparison: Comparison, task: str) -> str:
     """A task with the figure by which it is judged."""
-    if task in QUANTITY:
-        return f"{task} (mean absolute error, years)"
+    if unit := comparison.units[task]:
+        return f"{task} (mean absolute error, {unit})"
     return f"{task} ({'mean EER %' if task == SPEAKER else 'balanced accuracy %'})"
 
 
 _ARMS_NOTE = (
     "Means over seeds, each seed in brackets. The unified model and the specialists answer by "
     "their own heads; the speaker task is answered by the cosine of two embeddings. The last "
-    "column is the unified model without the training utterances that lack the label of the task."
+    "model is the unified one without the training utterances that lack the label of the task."
 )
 _PROBES_NOTE = (
     "Cosines for the speaker task, linear probes on the frozen embedding for the others, all from "
@@ -149,17 +147,18 @@ def _arms(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows
         found = of.get((task, arm, "cosine" if task == SPEAKER else way))
         if found is None:
             return NOT_DEFINED
-        seeds = ", ".join(figure(task, seed) for seed in found.seeds)
-        return f"{figure(task, found.error)} ({seeds})"
+        seeds = ", ".join(figure(comparison, task, seed) for seed in found.seeds)
+        return f"{figure(comparison, task, found.error)} ({seeds})"
 
-    header = ["task", "unified", "specialist", PROBES, LABELLED]
+    header = ["task", "unified", "specialist", PROBES, LABELLED, "constant answer"]
     return header, [
         [
-            name_of(task),
+            name_of(comparison, task),
             cell(task, UNIFIED, "head"),
             cell(task, f"specialist-{task}", "head"),
             cell(task, f"specialist-{SPEAKER}", "probe") if task != SPEAKER else NOT_DEFINED,
             cell(task, f"labelled-{task}", "head"),
+            figure(comparison, task, comparison.guesses[task]),
         ]
         for task in tasks
     ]
@@ -167,13 +166,14 @@ def _arms(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows
 
 def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows]:
     of = {
-        (each.task, each.arm): figure(each.task, each.error)
+        (each.task, each.arm): figure(comparison, each.task, each.error)
         for each in comparison.cells
         if each.way != "head"
     }
     arms = {UNIFIED: "unified", **{f"specialist-{task}": f"{task} alone" for task in tasks}}
     return ["task", *arms.values()], [
-        [name_of(task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)] for task in tasks
+        [name_of(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
+        for task in tasks
     ]
 
 
@@ -187,14 +187,18 @@ def _differences(comparison: Comparison) -> tuple[list[str], Rows]:
                 each.rival,
                 corpus,
                 interval(found.relative, factor=100),
-                f"{found.p:.3f}",
-                f"{found.p_margin:.3f}",
+                _p(found.p),
+                _p(found.p_margin),
                 found.verdict,
             ]
             for corpus, found in parts.items()
         ]
     header = ["task", "rival", "corpus", "difference %", "p, no difference", "p, beyond margin"]
     return [*header, "verdict"], rows
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _costs(comparison: Comparison) -> tuple[list[str], Rows]:
@@ -217,6 +221,3 @@ def _splits(comparison: Comparison) -> tuple[list[str], Rows]:
 
     parts = [cells(part, found) for part, found in comparison.splits.items()]
     return ["part", "voices", "utterances", "digest"], parts
-
-
-__all__ = ["HTML", "JSON", "MARKDOWN", "SPECIALIST", "html", "markdown", "write"]

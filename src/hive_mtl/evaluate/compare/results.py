@@ -103,6 +103,8 @@ class Comparison:
         splits: who learnt, who validated, who was judged.
         cells: the errors.
         against: the differences.
+        units: by task, of its error; empty where it is a share.
+        guesses: by task, the error of the best constant answer; None where it is undefined.
         verdicts: by task, what holds against every deciding rival.
         steps: by arm, how many steps each training took.
         cosines: of the unified arm.
@@ -117,6 +119,8 @@ class Comparison:
     splits: dict[str, dict[str, Any]]
     cells: tuple[Cell, ...]
     against: tuple[Against, ...]
+    units: dict[str, str]
+    guesses: dict[str, float | None]
     verdicts: dict[str, Verdict]
     steps: dict[str, tuple[int, ...]]
     cosines: tuple[Cosine, ...]

@@ -188,11 +188,18 @@ def judge(planned: Planned) -> Comparison:
         splits=planned.fixed["splits"],
         cells=tuple(cells),
         against=tuple(against),
+        units={task.name: _unit(task) for task in planned.tasks},
+        guesses={task.name: endpoints.guess(task) for task in planned.tasks},
         verdicts=verdicts(against),
         steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
         cosines=tuple(read_cosines(planned.trainings)),
         expenses=tuple(expenses(said, planned.arms)),
     )
+
+
+def _unit(task: Task) -> str:
+    head = task.describe()
+    return head.unit if head else ""
 
 
 def _write(planned: Planned) -> None:
