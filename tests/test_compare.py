@@ -191,16 +191,18 @@ def write_recipe(folder: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command, but for how it is run."""
+    folder = tmp_path_factory.mktemp("compare")
+    data = write_corpus(folder / "corpus", training=36, validation=5)
+    out = folder / "out"
+    return ["compare", str(write_recipe(folder)), "--data", str(data), "--out", str(out)]
+
+
 @pytest.mark.slow
 class TestCommand:
     """Every other voice has a mood: four arms, two seeds."""
-
-    @pytest.fixture(scope="class")
-    def words(self, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-        folder = tmp_path_factory.mktemp("compare")
-        data = write_corpus(folder / "corpus", training=36, validation=5)
-        out = folder / "out"
-        return ["compare", str(write_recipe(folder)), "--data", str(data), "--out", str(out)]
 
     def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
         self, words: list[str], capsys: pytest.CaptureFixture[str]
