@@ -222,7 +222,11 @@ class TestSpeaker:
             task = self.fit(min_recordings=1, within_corpus=within)
             learnt = TaskLosses({"speaker": task.Config()}, [task])
             costs[within] = [
-                float(learnt(Outputs(torch.zeros(2, 4), {"speaker": o}), targets)["speaker"])
+                float(
+                    learnt(Outputs(torch.zeros(2, 4), {"speaker": o}, torch.zeros(2, 4)), targets)[
+                        "speaker"
+                    ]
+                )
                 for o in (outputs, moved)
             ]
         assert costs[True][0] == costs[True][1]

@@ -50,6 +50,19 @@ def run(corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return train(recipe, [str(corpus)], tmp_path_factory.mktemp("runs") / "run").folder
 
 
+@pytest.fixture(scope="module")
+def chosen(corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that ends where gender and age no longer gain, with gradient cosines."""
+    trainer = {"steps": 60, "validate_every": 2, "cosines_every": 2}
+    plateau = {"stop_after": 3, "stop_gain": 0.5}
+    recipe = tiny_recipe(
+        cache,
+        tasks=EVERYTHING,
+        trainer={**trainer, "chosen_by": ["gender", "age"], "plateau": plateau},
+    )
+    return train(recipe, [str(corpus)], tmp_path_factory.mktemp("runs") / "run").folder
+
+
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the slow end of a run where it is not what is tested."""
@@ -120,6 +133,29 @@ class TestRun:
         same = model.verify((voice(2.5, 3), RATE), (voice(3.0, 3), RATE))
         assert 0 <= same.probability <= 1
         assert set(model.attributes((voice(2.0), RATE))) == {"gender", "age"}
+
+
+class TestChosenByTasks:
+    def test_the_best_has_the_least_of_their_mean_error(self, chosen: Path) -> None:
+        shares = {
+            line["step"]: sum(line[f"validation/share_of_chance/{t}"] for t in ("gender", "age"))
+            / 2
+            for line in logged(chosen)
+            if "validation/share_of_chance/gender" in line
+        }
+        best = checkpoint.load(chosen).header
+        assert best.best == min(shares[step] for step in shares if step <= best.step)
+        assert shares[best.step] == pytest.approx(best.best)
+
+    def test_the_run_ends_where_they_no_longer_gain(self, chosen: Path) -> None:
+        assert 6 <= checkpoint.load(chosen / "last.safetensors").header.step < 60
+
+    def test_says_whether_the_tasks_pull_the_same_way(self, chosen: Path) -> None:
+        lines = [line for line in logged(chosen) if "gradient_cosine/speaker/gender" in line]
+        assert [line["step"] for line in lines][:3] == [2, 4, 6]
+        pairs = {key for line in lines for key in line if key.startswith("gradient_cosine/")}
+        assert len(pairs) == 3
+        assert all(-1 <= line[key] <= 1 for line in lines for key in pairs & line.keys())
 
 
 def losses_by_chance(run: Path) -> dict[str, float]:
@@ -238,7 +274,7 @@ class TestResume:
             cache, tasks=EVERYTHING, augment={"coloured_noise": 0.5, "time_masks": 1}
         )
         whole = train(recipe, [str(corpus)], tmp_path / "whole").folder
-        original = trainer._Run._step
+        original = trainer.Run._step
 
         def interrupted(self: Any, step: int, batch: Any) -> None:
             if step == 5:
@@ -246,7 +282,7 @@ class TestResume:
             original(self, step, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(trainer._Run, "_step", interrupted)
+            patch.setattr(trainer.Run, "_step", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 train(recipe, [str(corpus)], tmp_path / "parts")
         parts = train(recipe, [str(corpus)], tmp_path / "parts", resume=True).folder

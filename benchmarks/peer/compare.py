@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import environments
 import measure
 from costs import COST_HEADER, compare_costs, cost_cells
-from hearing import PEER, as_heard, degraded_for_peer, heard_by_peer, heard_by_us, kept
+from hearing import PEER, degraded_for_peer, heard_by_peer, heard_by_us, kept
 from paired import (
     REPLICATES,
     Figure,
@@ -32,7 +32,7 @@ import hive_mtl
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import take_split
 from hive_mtl.evaluate.degrade import embed_degraded
-from hive_mtl.evaluate.embedded import collect, embed_table, scoring_cohort
+from hive_mtl.evaluate.embedded import collect, embed_table, of_vectors, scoring_cohort
 from hive_mtl.learn import corpora
 from hive_mtl.learn.utterances import training_utterances
 
@@ -60,7 +60,7 @@ class Comparison:
     def judged(self) -> Voices:
         """The rows of the split as both hear them, with the answers of our heads."""
         table = take_split(self.table, self.split, str(self.speech))
-        peer = as_heard(table, kept(self.cache, NAME, table, heard_by_peer))
+        peer = of_vectors(table, kept(self.cache, NAME, table, heard_by_peer))
         return Voices(embed_table(self.model, table), peer)
 
     @cached_property
@@ -69,7 +69,7 @@ class Comparison:
         table, ours = training_utterances(self.table), self.model.description.model_id
         hear = partial(heard_by_us, self.model)
         vectors = kept(self.cache, ours, table, hear), kept(self.cache, NAME, table, heard_by_peer)
-        return Voices(*(as_heard(table, each) for each in vectors))
+        return Voices(*(of_vectors(table, each) for each in vectors))
 
     def voices(self) -> dict[str, list[dict[str, Any]]]:
         """Verification and identification, by our scores and by plain cosines."""
@@ -89,7 +89,7 @@ class Comparison:
             print(f"{name}: embedding", file=sys.stderr)
             results = embed_degraded(self.model.embed_stream, table, name)
             ours = collect(table, results, dim, cohort)
-            peer = as_heard(table, degraded_for_peer(table, name))
+            peer = of_vectors(table, degraded_for_peer(table, name))
             eer = [each for each in compare_verification([ours], [peer]) if each.name == "EER"]
             found[name] = _shown(f"Voices, {name}", eer)
         return found

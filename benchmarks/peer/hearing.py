@@ -19,7 +19,7 @@ from hive_mtl.atomic import atomic_write
 from hive_mtl.audio import SAMPLE_RATE, Wave, load
 from hive_mtl.errors import AudioError, EmbeddingError
 from hive_mtl.evaluate.degrade import embed_degraded
-from hive_mtl.evaluate.embedded import EmbeddedTable, segments
+from hive_mtl.evaluate.embedded import segments
 from hive_mtl.use.model import Model
 from hive_mtl.use.progress import with_progress
 
@@ -93,21 +93,3 @@ def kept(folder: Path, who: str, table: pa.Table, hear: Callable[[Waves], Vector
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(file, vectors=vectors)
     return np.load(path)["vectors"]
-
-
-def as_heard(table: pa.Table, vectors: Vectors) -> EmbeddedTable:
-    """A table with the vectors of whoever heard it."""
-    missing = ~np.isfinite(vectors).all(axis=1)
-    duration_s = table["duration_s"].fill_null(np.inf).to_numpy()
-    vectors = np.where(missing[:, None], np.float32(0), vectors)
-    unknown = np.zeros(len(missing))
-    return EmbeddedTable(
-        table=table,
-        vectors=vectors,
-        missing=missing,
-        speech_s=unknown,
-        snr_db=unknown,
-        heads=(None,) * len(missing),
-        duration_s=duration_s,
-        failures=(),
-    )

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from paired import SAME_RECORDING, paired, percent, plain
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GridSearchCV
 
 from hive_mtl import metrics
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.bootstrap import Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
+from hive_mtl.evaluate.probes import class_probe, quantity_probe
 from hive_mtl.learn.tasks.age import HIGH, LOW
 from hive_mtl.learn.utterances import parse_age
 from hive_mtl.use.attributes import decode
@@ -29,7 +27,6 @@ from hive_mtl.use.model import Model
 CHILD_UNTIL = 18.0
 LANGUAGE_CORPUS, AGE_CORPUS = "commonvoice", "speechocean762"
 LANGUAGE_VOICES = 30, 3  # of a language in training, and judged
-FOLDS = 3
 ATTRIBUTE_HEADER = (
     *("attribute", "voices", "recordings", "figure", "constant answer"),
     *("our head", "probe on ours", "probe on peer", "head - peer", "probe - peer"),
@@ -153,7 +150,6 @@ def _age(model: Model, training: Voices, judged: Voices) -> Attribute | None:
     """In years, of the one corpus that tells years; there the probe learns, too."""
     truth, of_training = judged.ages().mean(axis=1), training.ages().mean(axis=1)
     rows = (training.corpus == AGE_CORPUS) & ~np.isnan(of_training)
-    search = {"ridge__alpha": [1.0, 10.0, 100.0, 1_000.0, 10_000.0]}
     farthest = np.where(truth - LOW > HIGH - truth, LOW, HIGH)
     head = model.description.head("age")
     answers = np.array(
@@ -163,9 +159,7 @@ def _age(model: Model, training: Voices, judged: Voices) -> Attribute | None:
         np.where(
             there.missing,
             farthest,
-            _probe(Ridge(), search, "neg_mean_absolute_error", here, of_training, rows).predict(
-                there.vectors
-            ),
+            _probe(quantity_probe, here, of_training, rows).predict(there.vectors),
         )
         for here, there in _both(training, judged)
     ]
@@ -193,11 +187,9 @@ def _classes(
         alternatives = decode(head, outputs).alternatives  # the likeliest first
         return next((name for name in alternatives if name in classes), None)
 
-    search = {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]}
     probes = []
     for here, there in _both(training, judged):
-        regression = LogisticRegression(class_weight="balanced", max_iter=2000)
-        probe = _probe(regression, search, "balanced_accuracy", here, of_training, rows)
+        probe = _probe(class_probe, here, of_training, rows)
         answers = probe.predict(there.vectors).astype(object)
         answers[there.missing] = None
         probes.append(answers)
@@ -206,18 +198,11 @@ def _classes(
 
 
 def _probe(
-    model: Any,
-    search: dict[str, list[float]],
-    scoring: str,
-    embedded: EmbeddedTable,
-    labels: Values,
-    rows: Bools,
+    fit: Callable[..., GridSearchCV], embedded: EmbeddedTable, labels: Values, rows: Bools
 ) -> GridSearchCV:
     rows = rows & ~embedded.missing
-    standardised = make_pipeline(StandardScaler(), model)
-    probe = GridSearchCV(standardised, search, scoring=scoring, cv=GroupKFold(FOLDS))
     kind = np.float64 if labels.dtype != object else str
-    return probe.fit(embedded.vectors[rows], labels[rows].astype(kind), groups=embedded.voice[rows])
+    return fit(embedded.vectors[rows], labels[rows].astype(kind), embedded.voice[rows])
 
 
 def _both(training: Voices, judged: Voices) -> Sequence[tuple[EmbeddedTable, EmbeddedTable]]:

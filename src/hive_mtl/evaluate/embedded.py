@@ -224,6 +224,24 @@ def collect(
     )
 
 
+def of_vectors(table: pa.Table, vectors: npt.NDArray[np.float32]) -> EmbeddedTable:
+    """A table with vectors ``(utterances, dim)`` that are there already; NaN where there is none.
+
+    Nothing else is known of the recordings: neither their quality nor what the heads say.
+    """
+    missing = np.logical_not(np.isfinite(vectors).all(axis=1))
+    return EmbeddedTable(
+        table=table,
+        vectors=np.where(missing[:, None], np.float32(0), vectors),
+        missing=missing,
+        speech_s=np.zeros(len(missing)),
+        snr_db=np.zeros(len(missing)),
+        heads=(None,) * len(missing),
+        duration_s=table["duration_s"].fill_null(np.inf).to_numpy(),
+        failures=(),
+    )
+
+
 def segments(table: pa.Table) -> Iterator[Segment]:
     """The part of a recording that each row is."""
     for batch in table.select(["path", "start_s", "duration_s"]).to_batches():

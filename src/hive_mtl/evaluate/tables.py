@@ -38,7 +38,7 @@ _FAILURES_SHOWN = 20
 
 def data(rows: Sequence[DataSummary]) -> str:
     """What a model learnt from, with licences and where it is from."""
-    return _table(
+    return table(
         ("corpus", "voices", "utterances", "hours", "licence", "source"),
         (
             (
@@ -56,7 +56,7 @@ def data(rows: Sequence[DataSummary]) -> str:
 
 def labels(counts: Mapping[str, Mapping[str, int]]) -> str:
     """By task, how many voices have each label."""
-    return _table(
+    return table(
         ("task", "voices"),
         (
             (task, ", ".join(f"{label}: {count}" for label, count in of_task.items()))
@@ -68,7 +68,7 @@ def labels(counts: Mapping[str, Mapping[str, int]]) -> str:
 
 def coverage(rows: Sequence[Coverage]) -> str:
     """How much of each corpus has a vector."""
-    return _table(
+    return table(
         ("corpus", "speakers", "utterances", "with a vector"),
         (
             (
@@ -84,7 +84,7 @@ def coverage(rows: Sequence[Coverage]) -> str:
 
 def verification(rows: Sequence[Verification]) -> str:
     """EER, minDCF, Cllr and minCllr of each corpus and scope, with the number of trials."""
-    return _table(
+    return table(
         (
             "corpus",
             "trials",
@@ -115,7 +115,7 @@ def verification(rows: Sequence[Verification]) -> str:
 
 def groups(rows: Sequence[Verification]) -> str:
     """EER and Cllr among the voices of each group."""
-    return _table(
+    return table(
         ("corpus", "voices", "speakers / utterances", "target / non-target", "EER %", "Cllr"),
         (
             (
@@ -137,7 +137,7 @@ def conditions(rows: Sequence[Condition]) -> list[str]:
         return []
     heads = {figure.task: _figure(figure) for row in rows for figure in row.attributes}
     header = ("corpus", "condition", "EER %", "with a vector", "answered by verify", "left as is")
-    table = _table(
+    shown = table(
         (*header, *(f"{task}: {figure}" for task, figure in heads.items())),
         (
             (
@@ -152,12 +152,12 @@ def conditions(rows: Sequence[Condition]) -> list[str]:
             for row in sorted(rows, key=lambda row: row.corpus)
         ),
     )
-    return ["## Conditions", CONDITIONS_NOTE, table]
+    return ["## Conditions", CONDITIONS_NOTE, shown]
 
 
 def identification(rows: Sequence[Identification]) -> str:
     """Top-1 accuracy of each corpus and scope."""
-    return _table(
+    return table(
         ("corpus", "voices", "speakers", "probes", "top-1 %"),
         ((row.corpus, row.scope, row.speakers, row.probes, _percent(row.top1)) for row in rows),
     )
@@ -184,7 +184,7 @@ def clustering(rows: Sequence[Clustered]) -> str:
 
 def attributes(rows: Sequence[Attribute]) -> str:
     """Each head on each corpus, beside the best constant answer; and whether its odds hold."""
-    return _table(
+    return table(
         (
             "task",
             "corpus",
@@ -268,7 +268,8 @@ def _interval(estimate: Estimate, factor: float, digits: int) -> str:
     return f" [{factor * estimate.low:.{digits}f}, {factor * estimate.high:.{digits}f}]"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; n/a where it has no rows."""
     lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
     return "\n".join(lines) if len(lines) > 2 else f"{NOT_DEFINED}: no data for it"
 

@@ -13,7 +13,7 @@ from hive_mtl.calibration import extremes, line
 from hive_mtl.description import Calibration
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
-from hive_mtl.trials import Trials, all_pairs
+from hive_mtl.trials import MAX_PAIRS, Trials, all_pairs
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -106,13 +106,7 @@ class Verifier:
 
         Target pairs are across sessions where one of the speakers has two.
         """
-        crosses = self.embedded.crosses_sessions(utterances)
-        pairs = all_pairs(
-            self.embedded.speaker[utterances].tolist(),
-            sessions=self.embedded.session[utterances].tolist() if crosses else None,
-            genders=groups,
-        )
-        trials = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
+        trials, crosses = pairs_among(self.embedded, utterances, groups)
         return self._judge(corpus, scope, trials, crosses)
 
     def trial_list(self, name: str, trials: Trials) -> list[Verification]:
@@ -189,6 +183,26 @@ class Verifier:
         """Log-likelihood ratios ``(trials,)`` by the quality of both sides."""
         sides = self.embedded.sides(trials.left), self.embedded.sides(trials.right)
         return line(calibration, *sides).llr(score)
+
+
+def pairs_among(
+    embedded: EmbeddedTable,
+    utterances: Indices,
+    groups: list[str | None] | None = None,
+    max_pairs: int = MAX_PAIRS,
+) -> tuple[Trials, bool]:
+    """The pairs of some utterances of a corpus, as rows of the table; whether they cross sessions.
+
+    See :meth:`Verifier.among`, and :func:`hive_mtl.trials.all_pairs` for ``max_pairs``.
+    """
+    crosses = embedded.crosses_sessions(utterances)
+    pairs = all_pairs(
+        embedded.speaker[utterances].tolist(),
+        sessions=embedded.session[utterances].tolist() if crosses else None,
+        genders=groups,
+        max_pairs=max_pairs,
+    )
+    return replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right]), crosses
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:

@@ -17,6 +17,7 @@ from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
+from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.front_ends import FrontEnd, front_end_type
 from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
@@ -57,6 +58,10 @@ class TrainerConfig(BaseModel):
     workers: int = Field(default=1, ge=0)  # processes that make batches ahead
     devices: int = Field(default=1, ge=1)  # training processes, one a GPU where there are GPUs
     seed: int = Field(default=0, ge=0)
+    # tasks whose figures on the validation voices choose the best checkpoint and end a plateau;
+    # none: as hive_mtl.learn.validate.Validation.error says
+    chosen_by: tuple[str, ...] = ()
+    cosines_every: int | None = Field(default=None, ge=1)  # steps between gradient cosines
 
 
 class Recipe(BaseModel):
@@ -77,6 +82,7 @@ class Recipe(BaseModel):
     batches: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
     trainer: TrainerConfig = TrainerConfig()
+    compare: CompareConfig = CompareConfig()
 
     @field_validator("front_end")
     @classmethod
@@ -149,6 +155,15 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 def parse_recipe(settings: dict[str, Any], origin: str) -> Recipe:
     """Settings as read from TOML or JSON -> recipe; ``origin`` is named in errors."""
     return parse(Recipe, settings, origin)
+
+
+def with_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these tasks alone, set as it says or, where it has none, as by default."""
+    settings = recipe.model_dump(mode="json")
+    wanted = [name.strip() for name in names]
+    tasks = settings["tasks"]
+    settings["tasks"] = {name: {**tasks.get(name, {}), "required": True} for name in wanted}
+    return parse_recipe(settings, "--tasks")
 
 
 def _parse_task(name: str, settings: Any) -> TaskConfig:

@@ -98,6 +98,7 @@ class Journal:
             },
             **{f"validation/balanced_accuracy/{t}": v for t, v in found.balanced_accuracy.items()},
             **{f"validation/threshold_error/{t}": v for t, v in found.threshold_error.items()},
+            **{f"validation/share_of_chance/{t}": v for t, v in found.share_of_chance.items()},
             **{f"validation/monitor/{t}": v for t, v in found.monitor.items()},
         }
         if not figures:
@@ -108,6 +109,10 @@ class Journal:
         )
         self.say(f"step {step}  {'best so far  ' if best else ''}{shown}")
         self._since = time.monotonic()
+
+    def note(self, step: int, figures: Mapping[str, float]) -> None:
+        """Further figures of a training step, for TensorBoard and the log alone."""
+        self._write(step, dict(figures))
 
     def _write(self, step: int, figures: dict[str, Any]) -> None:
         if self._board is None:

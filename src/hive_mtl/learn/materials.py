@@ -65,7 +65,7 @@ def gather(
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
     """
-    table = in_pieces(_without(corpora.read_all(data), recipe.data.leave_out))
+    table = in_pieces(without(corpora.read_all(data), recipe.data.leave_out))
     if shared := shared_voices(table):
         say(f"{len(shared)} voices are left out, another split has them too: {shared[0]} ...")
     learnt = training_utterances(table)
@@ -74,7 +74,7 @@ def gather(
             f"no utterances to learn from in {', '.join(data)}: none is of split 'train' or of "
             "none, or every voice is of another split too or fell to validation: add voices"
         )
-    tasks = [*fitted, *_fitted(recipe, learnt, {task.name for task in fitted}, say)]
+    tasks = [*fitted, *fit_tasks(recipe, learnt, {task.name for task in fitted}, say)]
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
@@ -84,7 +84,7 @@ def gather(
     return Materials(training, validation, tasks, augment, summary(training.table))
 
 
-def _without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
+def without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
     """The table less some corpora."""
     there = table["corpus"].unique().to_pylist()
     for name in leave_out:
@@ -93,7 +93,7 @@ def _without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
 
 
-def _fitted(
+def fit_tasks(
     recipe: Recipe, table: pa.Table, known: set[str], say: Callable[[str], None]
 ) -> list[Task]:
     """The recipe's tasks that the data can teach, beside those that are known already."""

@@ -23,10 +23,13 @@ class Outputs(NamedTuple):
     Attributes:
         embedding: ``(batch, dim)`` float32, unit norm: the unified embedding.
         heads: by task, ``(batch, outputs)``.
+        vector: ``(batch, dim)`` float32: what the trunk gives, of which the embedding is the
+            direction.
     """
 
     embedding: Tensor
     heads: dict[str, Tensor]
+    vector: Tensor
 
 
 class UnifiedModel(nn.Module):
@@ -67,7 +70,8 @@ class UnifiedModel(nn.Module):
         # Linear layers start well on inputs of unit variance, which a unit vector does not have.
         spread = embedding * math.sqrt(self.embedding_dim)
         read = spread if self.trunk.heads_read == "unit" else vector
-        return Outputs(embedding, {task: head(read) for task, head in self.heads.items()})
+        heads = {task: head(read) for task, head in self.heads.items()}
+        return Outputs(embedding, heads, vector)
 
 
 class TaskLosses(nn.Module):

@@ -107,9 +107,12 @@ def _carried(
 
 def _what_decides(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide the weights: not where the cache lies, nor how many workers help."""
-    return recipe.model_dump(
-        mode="json", exclude={"data": {"cache", "max_failures"}, "trainer": {"workers"}}
-    )
+    aside: dict[str, Any] = {
+        "data": {"cache", "max_failures"},
+        "trainer": {"workers"},
+        "compare": True,
+    }
+    return recipe.model_dump(mode="json", exclude=aside)
 
 
 def check_same(last: Checkpoint, recipe: Recipe, tasks: Sequence[Task]) -> None:

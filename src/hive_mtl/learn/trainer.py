@@ -3,10 +3,9 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,9 +16,11 @@ from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.export import export_onnx
+from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
+from hive_mtl.learn.optimising import OPTIMISERS, parameter_groups, precision
 from hive_mtl.learn.schedules import warm_up_and_cosine
 from hive_mtl.learn.starting import (
     LAST,
@@ -33,11 +34,6 @@ from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.validate import MIN_VOICES, Validation, validate, watch
 
 BEST = "best.safetensors"
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-}
 
 
 @dataclass(frozen=True)
@@ -83,10 +79,10 @@ def train(
         recipe = with_trunk_of(recipe, parent, freeze)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*|audiomentations.*")
-        return _Run(recipe, data, out, last, parent, freeze).run()
+        return Run(recipe, data, out, last, parent, freeze).run()
 
 
-class _Run:
+class Run:
     """One run of :func:`train`."""
 
     def __init__(
@@ -106,7 +102,7 @@ class _Run:
         self.fabric = Fabric(
             devices=self.config.devices,
             strategy="ddp" if self.config.devices > 1 else "auto",
-            precision=_precision(),
+            precision=precision(),
         )
         self.best = math.inf
         self.watched: list[float] = []
@@ -162,7 +158,7 @@ class _Run:
         self.losses = TaskLosses(recipe.tasks, new).to(self.fabric.device)
         make_optimiser = OPTIMISERS[self.config.optimiser]
         self.optimiser = make_optimiser(
-            _parameter_groups(model, self.config.weight_decay), lr=self.config.learning_rate
+            parameter_groups(model, self.config.weight_decay), lr=self.config.learning_rate
         )
         self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
         if self.last is not None:
@@ -221,13 +217,16 @@ class _Run:
         torch.manual_seed(config.seed * 1_000_003 + step)  # of whatever the trunk draws
         self.losses.set_progress(step / self.steps)
         self.model.train(not self.freeze)
-        parts = self.losses(self.model(batch.inputs, batch.lengths, batch.keep), batch.targets)
+        outputs = self.model(batch.inputs, batch.lengths, batch.keep)
+        parts = self.losses(outputs, batch.targets)
         total = self.losses.total(parts)
         if not torch.isfinite(total):
             raise ModelError(
                 f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
                 f"(now {config.learning_rate}) and begin again in another --out"
             )
+        if config.cosines_every is not None and step % config.cosines_every == 0:
+            self.journal.note(step, gradient_cosines(parts, outputs.vector))
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
         self.optimiser.step()
@@ -239,11 +238,11 @@ class _Run:
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
             found = self._validate()
-            error = found.head_error if self.freeze else found.error
+            error = found.head_error if self.freeze else found.error_of(self.config.chosen_by)
             best = error is None or error <= self.best  # nothing to choose by: the last is the best
             self.best = self.best if error is None else min(self.best, error)
             self.journal.validation(step, found, best)
-            if (watched := found.watched) is not None:
+            if (watched := found.watched(self.config.chosen_by)) is not None:
                 self.watched.append(watched)
             header = self._header(step, found)
             if step == self.steps and header.calibration is None:
@@ -281,19 +280,3 @@ class _Run:
             watched=tuple(self.watched),
             git_revision=checkpoints.git_revision(),
         )
-
-
-def _precision() -> Any:
-    """bf16 autocast where the machine computes in it, else float32."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
-
-
-def _parameter_groups(model: UnifiedModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels; none for biases and normalisation."""
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -1,7 +1,7 @@
 """How well a network does on voices that it does not learn from."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ MIN_DURATION_S = 2.0  # as in evaluation: shorter utterances are no fair trial
 MIN_VOICES = 5  # a corpus with fewer validation voices says too little to choose by
 MAX_TRIALS = 500_000  # of each corpus: enough to choose by, and no more memory for more voices
 BATCH_S = 64  # of padded audio at once
+CHANCE_EER = 0.5
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,6 +37,9 @@ class Validation:
         balanced_accuracy: by task, of the heads whose answer is a class.
         threshold_error: by task, of the ordinal heads: the share of the thresholds that a label
             decides and the head gets wrong.
+        share_of_chance: by task, its error as a share of what a guess makes: of the speaker task
+            the mean EER over corpora by a half, of the heads their error by that of the best
+            constant answer.
         calibration: of scores over the trials of ``eer``, corpora weighing alike; None where there
             are none.
         monitor: by task, the accuracy on listed crops of the training voices, see
@@ -46,23 +50,35 @@ class Validation:
     same_recording_eer: dict[str, float] = field(default_factory=dict)
     balanced_accuracy: dict[str, float] = field(default_factory=dict)
     threshold_error: dict[str, float] = field(default_factory=dict)
+    share_of_chance: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
     monitor: dict[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float | None:
         """What the best checkpoint has least of: mean EER, else the mean error of the heads."""
-        for figures in (self.eer, self.same_recording_eer):
-            if figures:
-                return sum(figures.values()) / len(figures)
-        return self.head_error
+        mean = _mean_eer(self.eer, self.same_recording_eer)
+        return self.head_error if mean is None else mean
 
-    @property
-    def watched(self) -> float | None:
-        """Where a plateau is looked for: the speaker task on known voices, else 1 - ``error``."""
-        if "speaker" in self.monitor:
+    def error_of(self, tasks: Sequence[str]) -> float | None:
+        """What the best checkpoint has least of where these tasks choose it; ``error`` for none.
+
+        The mean of their ``share_of_chance``; None where none of them has a figure.
+        """
+        if not tasks:
+            return self.error
+        shares = [self.share_of_chance[task] for task in tasks if task in self.share_of_chance]
+        return sum(shares) / len(shares) if shares else None
+
+    def watched(self, tasks: Sequence[str]) -> float | None:
+        """Where a plateau is looked for: 1 - ``error_of(tasks)``.
+
+        Where no task is named, the speaker task on known voices goes before that.
+        """
+        if not tasks and "speaker" in self.monitor:
             return self.monitor["speaker"]
-        return None if self.error is None else 1.0 - self.error
+        error = self.error_of(tasks)
+        return None if error is None else 1.0 - error
 
     @property
     def head_error(self) -> float | None:
@@ -92,8 +108,17 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
             target.append(pairs.target)
             heard.append((len(pairs), len(set(voices))))
     calibration = _calibration(scores, target, heard) if scores else None
-    accuracy, threshold_error = _head_figures(heads, prepared, tasks)
-    return Validation(eer, same_recording, accuracy, threshold_error, calibration)
+    found = _head_figures(heads, prepared, tasks)
+    mean = _mean_eer(eer, same_recording)
+    if mean is not None and any(task.name == "speaker" for task in tasks):
+        found.share_of_chance["speaker"] = mean / CHANCE_EER
+    return replace(found, eer=eer, same_recording_eer=same_recording, calibration=calibration)
+
+
+def _mean_eer(eer: dict[str, float], same_recording: dict[str, float]) -> float | None:
+    """Over corpora; of single recordings where there are no others; None where there are none."""
+    figures = eer or same_recording
+    return sum(figures.values()) / len(figures) if figures else None
 
 
 def _calibration(
@@ -182,12 +207,11 @@ def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[n
                 yield corpus, kind, rows
 
 
-def _head_figures(
-    heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _head_figures(heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]) -> Validation:
     """Balanced accuracy of the class heads and threshold error of the ordinal ones, by task."""
     accuracy: dict[str, float] = {}
     threshold_error: dict[str, float] = {}
+    share_of_chance: dict[str, float] = {}
     for task in tasks:
         description = task.describe()
         if description is None:
@@ -198,9 +222,22 @@ def _head_figures(
             if decided.any():
                 wrong = (heads[task.name][decided] > 0) != (truth[decided] > 0)
                 threshold_error[task.name] = float(wrong.mean())
+                if (guess := _threshold_error_of_guess(truth > 0, decided)) > 0:
+                    share_of_chance[task.name] = threshold_error[task.name] / guess
             continue
         known = truth != ABSENT
-        if len(set(truth[known].tolist())) > 1:
+        if (classes := len(set(truth[known].tolist()))) > 1:
             predicted = heads[task.name][known].argmax(axis=1)
             accuracy[task.name] = metrics.balanced_accuracy(predicted, truth[known])
-    return accuracy, threshold_error
+            share_of_chance[task.name] = (1 - accuracy[task.name]) / (1 - 1 / classes)
+    return Validation(
+        balanced_accuracy=accuracy, threshold_error=threshold_error, share_of_chance=share_of_chance
+    )
+
+
+def _threshold_error_of_guess(
+    older: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_]
+) -> float:
+    """The share of decided thresholds that the best constant answer gets wrong."""
+    above, all_ = (older & decided).sum(axis=0), decided.sum(axis=0)
+    return float(np.minimum(above, all_ - above).sum() / all_.sum())

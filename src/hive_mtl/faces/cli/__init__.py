@@ -45,6 +45,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "doctor": ("develop", "Say what is wrong with data before training on it."),
         "train": ("develop", "Train a unified embedding, or continue one."),
         "evaluate": ("develop", "Measure a model on labelled recordings."),
+        "compare": ("compare", "Say whether one unified embedding beats specialised ones."),
         "export": ("develop", "Make an ONNX model of a checkpoint."),
         "average": ("develop", "Make one checkpoint of several runs: the mean of their weights."),
         "publish": ("develop", "Upload a model and its card to the Hugging Face Hub."),

@@ -8,6 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 Json = Annotated[bool, Parameter("--json", help="Answer in JSON.")]
+Data = Annotated[
+    tuple[str, ...],
+    Parameter(
+        "--data",
+        help="A folder or table of recordings, or KIND:PATH; may be given several times.",
+    ),
+]
+Tasks = Annotated[
+    str | None, Parameter("--tasks", help="Train these tasks only, such as 'speaker,gender'.")
+]
 Overrides = Annotated[
     tuple[str, ...],
     Parameter("--set", help="KEY=VALUE in place of the recipe's, such as trainer.steps=500."),

@@ -2,22 +2,19 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from hive_mtl.faces.cli.answers import Json, Overrides, complain, complain_of, print_json
-
-if TYPE_CHECKING:
-    from hive_mtl.learn.config import Recipe
-
-Data = Annotated[
-    tuple[str, ...],
-    Parameter(
-        "--data",
-        help="A folder or table of recordings, or KIND:PATH; may be given several times.",
-    ),
-]
+from hive_mtl.faces.cli.answers import (
+    Data,
+    Json,
+    Overrides,
+    Tasks,
+    complain,
+    complain_of,
+    print_json,
+)
 
 
 @Parameter(name="*")
@@ -26,9 +23,7 @@ class RunOptions:
     """How a run departs from its recipe, and where it begins."""
 
     overrides: Overrides = ()
-    tasks: Annotated[
-        str | None, Parameter(help="Train these tasks only, such as 'speaker,gender'.")
-    ] = None
+    tasks: Tasks = None
     resume: Annotated[bool, Parameter(help="Continue the run of --out where it stopped.")] = False
     start_from: Annotated[
         str | None,
@@ -132,12 +127,12 @@ def train(
         recipe: The name of a recipe of the package, or a TOML file.
         out: The folder of the run; without it, runs/ and the name of the recipe.
     """
-    from hive_mtl.learn.config import load_recipe
+    from hive_mtl.learn.config import load_recipe, with_tasks
     from hive_mtl.learn.trainer import train
 
     configured = load_recipe(recipe, options.overrides)
     if options.tasks is not None:
-        configured = _with_tasks(configured, options.tasks.split(","))
+        configured = with_tasks(configured, options.tasks.split(","))
     run = train(
         configured,
         data,
@@ -284,14 +279,3 @@ def import_keras(
     run = import_keras(checkpoint, speakers, out)
     print(f"{run}: taken over; hive-mtl evaluate {run} --data DATA measures it")
     return 0
-
-
-def _with_tasks(recipe: "Recipe", names: list[str]) -> "Recipe":
-    """The recipe with these tasks alone, set as it says or, where it has none, as by default."""
-    from hive_mtl.learn.config import parse_recipe
-
-    settings = recipe.model_dump(mode="json")
-    wanted = [name.strip() for name in names]
-    tasks = settings["tasks"]
-    settings["tasks"] = {name: {**tasks.get(name, {}), "required": True} for name in wanted}
-    return parse_recipe(settings, "--tasks")

@@ -1,0 +1,87 @@
+"""Trainings side by side, a process each."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from hive_mtl.errors import HiveError
+from hive_mtl.evaluate.compare.plan import Training
+
+OUTPUT = "output.txt"  # of a training's folder: what it said
+Work = Callable[[Training, int], None]  # and the cores that it may use
+
+
+def run_all(
+    trainings: Sequence[Training], work: Work, jobs: int, tell: Callable[[str], None]
+) -> list[str]:
+    """Runs every training in a process of its own, at most ``jobs`` at a time.
+
+    Cores are shared out among them, and GPUs by turns. Killed with this process, they go too.
+
+    Args:
+        trainings: in the order in which they begin.
+        work: a function of a module, which can be sent to another process.
+        jobs: how many run at a time.
+        tell: is told what begins and ends.
+
+    Returns:
+        'training: problem' of each that failed.
+    """
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    context = multiprocessing.get_context("spawn")
+    waiting, free = deque(trainings), list(range(jobs))
+    running: dict[int, tuple[SpawnProcess, Training, int]] = {}
+    failures = []
+    while waiting or running:
+        while waiting and free:
+            training, place = waiting.popleft(), free.pop(0)
+            process = context.Process(target=_run, args=(training, work, threads, place))
+            process.start()
+            running[process.sentinel] = process, training, place
+            tell(f"{training.title}: begins, see {training.folder / OUTPUT}")
+        ended = wait(list(running))
+        for sentinel in [each for each in running if each in ended]:
+            process, training, place = running.pop(sentinel)
+            process.join()
+            free.append(place)
+            tell(f"{training.title}: {'failed' if process.exitcode else 'done'}")
+            if process.exitcode:
+                failures.append(f"{training.title}: {_last_words(training.folder / OUTPUT)}")
+    return failures
+
+
+def _run(training: Training, work: Work, threads: int, place: int) -> None:
+    """The life of one process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    training.folder.mkdir(parents=True, exist_ok=True)
+    with (training.folder / OUTPUT).open("a", encoding="utf-8") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    import torch  # late: it counts cores as it loads
+
+    torch.set_num_threads(threads)
+    if torch.cuda.device_count() > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % torch.cuda.device_count())
+    try:
+        work(training, threads)
+    except HiveError as error:
+        print(error, file=sys.stderr, flush=True)
+        raise SystemExit(2) from error
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _last_words(output: Path) -> str:
+    lines = [line for line in output.read_text("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1] if lines else f"it was killed: see {output}"

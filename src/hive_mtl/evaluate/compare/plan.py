@@ -1,0 +1,190 @@
+"""Which trainings a comparison takes: every arm is one recipe but for its tasks.
+
+All arms have one trunk, one augmentation, one size of batches and one budget, and each is trained
+until the validation figures of its own tasks no longer gain.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hive_mtl.errors import ConfigError
+from hive_mtl.learn.config import Recipe
+
+SPEAKER = "speaker"
+Kind = Literal["specialist", "unified", "labelled"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of learning.
+
+    Attributes:
+        kind: "specialist" learns one task alone; "unified" all tasks; "labelled" all tasks, but
+            without the utterances that lack the label of ``task``.
+        task: of a specialist or of a labelled arm; empty for the unified one.
+        recipe: of its first seed.
+    """
+
+    kind: Kind
+    task: str
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """As folders are called."""
+        return f"{self.kind}-{self.task}" if self.task else self.kind
+
+    @property
+    def title(self) -> str:
+        """As people say it."""
+        return {
+            "specialist": f"{self.task} alone",
+            "unified": "unified",
+            "labelled": f"unified, only where {self.task} is labelled",
+        }[self.kind]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of an arm.
+
+    Attributes:
+        arm: that is trained.
+        recipe: with the seed of this training.
+        data: the table that it learns from.
+        folder: of the run.
+    """
+
+    arm: Arm
+    recipe: Recipe
+    data: Path
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """The arm and the seed."""
+        return f"{self.arm.title}, seed {self.recipe.trainer.seed}"
+
+
+def plan_arms(recipe: Recipe, tasks: Sequence[str], unlabelled: Mapping[str, int]) -> list[Arm]:
+    """The arms of a comparison, those first that the first answers need.
+
+    Args:
+        recipe: of the unified arm.
+        tasks: that the data can teach.
+        unlabelled: by task, how many training utterances lack its label.
+
+    Raises:
+        ConfigError: the recipe makes no fair comparison.
+    """
+    _check(recipe, tasks)
+    arms = [Arm("unified", "", _with(recipe, tasks, tasks, recipe.compare.cosines_every))]
+    arms += [Arm("specialist", task, _with(recipe, [task], [task])) for task in tasks]
+    arms += [
+        Arm("labelled", task, _with(recipe, tasks, tasks, required=[task]))
+        for task in tasks
+        if task != SPEAKER and unlabelled[task]
+    ]
+    return arms
+
+
+def plan_trainings(arms: Sequence[Arm], seeds: int, out: Path) -> list[Training]:
+    """Every arm ``seeds`` times; all arms with one seed before the next seed."""
+    return [
+        Training(
+            arm=arm,
+            recipe=_changed(arm.recipe, seed=arm.recipe.trainer.seed + number),
+            data=table_path(out, arm),
+            folder=out / "arms" / arm.name / f"seed{arm.recipe.trainer.seed + number}",
+        )
+        for number in range(seeds)
+        for arm in arms
+    ]
+
+
+def table_path(out: Path, arm: Arm) -> Path:
+    """The table that an arm learns from."""
+    return out / "data" / f"{arm.name if arm.kind == 'labelled' else 'everything'}.parquet"
+
+
+def fixed(
+    recipe: Recipe, tasks: Sequence[str], splits: Mapping[str, Any], data: str
+) -> dict[str, Any]:
+    """What a comparison that has begun keeps: statistics, training, tasks, data, and who is where.
+
+    ``data`` is a digest of the table of utterances.
+    """
+    aside: dict[str, Any] = {"data": {"cache", "max_failures"}, "compare": True}
+    statistics = recipe.compare.model_dump(mode="json")
+    return {
+        "statistics": statistics,
+        "statistics_sha256": hashlib.sha256(json.dumps(statistics).encode()).hexdigest(),
+        "recipe": recipe.model_dump(mode="json", exclude=aside),
+        "tasks": list(tasks),
+        "data_sha256": data,
+        "splits": dict(splits),
+    }
+
+
+def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """A comparison goes on only as it was planned.
+
+    Raises:
+        ConfigError: something differs, and what.
+    """
+    was, is_ = before["statistics"], now["statistics"]
+    for key in sorted({*was, *is_}):
+        if was.get(key) != is_.get(key):
+            raise ConfigError(
+                f"{out}: compare.{key} was {was.get(key)} when this comparison began and is now "
+                f"{is_.get(key)}: statistics stay as they were fixed: choose another --out"
+            )
+    for part, name in (("recipe", "recipe"), ("tasks", "tasks"), ("data_sha256", "data")):
+        if before[part] != now[part]:
+            raise ConfigError(
+                f"{out}: the {name} {'differ' if part == 'tasks' else 'differs'} from what this "
+                "comparison began with: choose another --out"
+            )
+
+
+def _check(recipe: Recipe, tasks: Sequence[str]) -> None:
+    if SPEAKER not in tasks or len(tasks) < 2:
+        raise ConfigError(
+            f"compare: the tasks are {', '.join(tasks)}: name speaker, whose embedding is the "
+            "rival, and at least one more that the data is labelled for"
+        )
+    if recipe.trainer.plateau is None:
+        raise ConfigError(
+            f"recipe '{recipe.name}': every arm is trained until it no longer gains: set "
+            "trainer.plateau, as the recipe 'compare' does"
+        )
+    for task in tasks:
+        if getattr(recipe.tasks[task], "speeds", (1.0,)) != (1.0,):
+            raise ConfigError(
+                f"tasks.{task}.speeds: other speeds are heard only where this task learns, and the "
+                "augmentation of all arms is the same: leave them out"
+            )
+
+
+def _with(
+    recipe: Recipe,
+    tasks: Sequence[str],
+    chosen_by: Sequence[str],
+    cosines_every: int | None = None,
+    required: Sequence[str] | None = None,
+) -> Recipe:
+    """The recipe of an arm; tasks are required unless ``required`` names fewer."""
+    needed = tasks if required is None else required
+    configs = {
+        name: recipe.tasks[name].model_copy(update={"required": name in needed}) for name in tasks
+    }
+    changed = _changed(recipe, chosen_by=tuple(chosen_by), cosines_every=cosines_every)
+    return changed.model_copy(update={"tasks": configs})
+
+
+def _changed(recipe: Recipe, **trainer: Any) -> Recipe:
+    return recipe.model_copy(update={"trainer": recipe.trainer.model_copy(update=trainer)})

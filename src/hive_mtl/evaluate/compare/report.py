@@ -1,0 +1,223 @@
+"""The report of a comparison: JSON for programs, Markdown and one page of HTML for people."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from hive_mtl.atomic import atomic_write
+from hive_mtl.evaluate.compare import pictures
+from hive_mtl.evaluate.compare.plan import SPEAKER
+from hive_mtl.evaluate.compare.results import (
+    DECIDING,
+    LABELLED,
+    PROBES,
+    UNIFIED,
+    Comparison,
+    interval,
+)
+from hive_mtl.evaluate.tables import NOT_DEFINED, table
+
+JSON, MARKDOWN, HTML = "compare.json", "compare.md", "compare.html"
+PROVISIONAL = (
+    "The recipe calls itself provisional: the figures show that the comparison works, and are no "
+    "results."
+)
+Rows = list[list[str]]
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Writes ``compare.json``, ``compare.md`` and ``compare.html``.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    written = {
+        JSON: json.dumps(asdict(comparison), indent=1, allow_nan=False),
+        MARKDOWN: markdown(comparison),
+        HTML: html(comparison),
+    }
+    for name, text in written.items():
+        with atomic_write(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
+
+
+def markdown(comparison: Comparison) -> str:
+    """The tables."""
+    paragraphs = [f"# Unified against specialised: {comparison.recipe}"]
+    paragraphs += [PROVISIONAL] if comparison.provisional else []
+    for title, note, header, rows in sections(comparison):
+        paragraphs += [f"## {title}", note, table(header, rows)]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def html(comparison: Comparison) -> str:
+    """One page with nothing to fetch: tables, forest plot and gradient cosines."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    source = files("hive_mtl.evaluate.compare").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        comparison=comparison,
+        provisional=PROVISIONAL if comparison.provisional else "",
+        sections=sections(comparison),
+        forest=Markup(pictures.forest(comparison)),
+        cosines=Markup(pictures.cosines(comparison)) if comparison.cosines else "",
+        cosines_note=pictures.COSINES_NOTE,
+        forest_note=pictures.FOREST_NOTE,
+    )
+
+
+def sections(comparison: Comparison) -> list[tuple[str, str, list[str], Rows]]:
+    """(title, note, header, rows) of each table."""
+    tasks = list(comparison.tasks)
+    return [
+        ("Verdicts", _verdict_note(comparison), *_verdicts(comparison)),
+        ("Tasks and arms", _ARMS_NOTE, *_arms(comparison, tasks)),
+        ("What each embedding knows of the other tasks", _PROBES_NOTE, *_probes(comparison, tasks)),
+        ("Differences", _DIFFERENCES_NOTE, *_differences(comparison)),
+        ("Costs", _COSTS_NOTE, *_costs(comparison)),
+        ("Who learnt, who was judged", _SPLITS_NOTE, *_splits(comparison)),
+    ]
+
+
+def figure(comparison: Comparison, task: str, error: float | None) -> str:
+    """An error as its task tells it: EER %, balanced accuracy %, or an error in its unit."""
+    if error is None:
+        return NOT_DEFINED
+    if comparison.units[task]:
+        return f"{error:.2f}"
+    return f"{100 * error:.2f}" if task == SPEAKER else f"{100 * (1 - error):.1f}"
+
+
+def name_of(comparison: Comparison, task: str) -> str:
+    """A task with the figure by which it is judged."""
+    if unit := comparison.units[task]:
+        return f"{task} (mean absolute error, {unit})"
+    return f"{task} ({'mean EER %' if task == SPEAKER else 'balanced accuracy %'})"
+
+
+_ARMS_NOTE = (
+    "Means over seeds, each seed in brackets. The unified model and the specialists answer by "
+    "their own heads; the speaker task is answered by the cosine of two embeddings. The last "
+    "model is the unified one without the training utterances that lack the label of the task."
+)
+_PROBES_NOTE = (
+    "Cosines for the speaker task, linear probes on the frozen embedding for the others, all from "
+    "the same training voices. A network has learnt from these voices, which holds its probes back."
+)
+_DIFFERENCES_NOTE = (
+    "Errors of the unified model less those of its rival, in percent of the rival's: below 0 it "
+    "errs less. In brackets 95% intervals; p-values are adjusted by Holm's method over the tasks "
+    "of a rival, and over the corpora of a task. A verdict in favour is withdrawn where a corpus "
+    "is worse."
+)
+_COSTS_NOTE = (
+    "Means over seeds. Parameters are those of the models that ship; embedding an hour of "
+    "recordings includes decoding it."
+)
+_SPLITS_NOTE = "No voice is in two of these parts. The digest is that of the names of its voices."
+
+
+def _verdict_note(comparison: Comparison) -> str:
+    fixed = comparison.statistics
+    return (
+        f"Of the unified model, against {' and '.join(DECIDING)}: the less favourable of the two. "
+        f"'Not worse' is an error at most {100 * fixed['margin']:g}% above the rival's. "
+        f"{comparison.seeds} seeds, {fixed['draws']} draws of speakers and seeds, level "
+        f"{fixed['level']:g}; fixed before the run."
+    )
+
+
+def _verdicts(comparison: Comparison) -> tuple[list[str], Rows]:
+    found = {(each.task, each.rival): each.difference.verdict for each in comparison.against}
+    return ["task", "verdict", *(f"against {rival}" for rival in DECIDING)], [
+        [task, said, *(found.get((task, rival), NOT_DEFINED) for rival in DECIDING)]
+        for task, said in comparison.verdicts.items()
+    ]
+
+
+def _arms(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows]:
+    of = {(each.task, each.arm, each.way): each for each in comparison.cells}
+
+    def cell(task: str, arm: str, way: str) -> str:
+        found = of.get((task, arm, "cosine" if task == SPEAKER else way))
+        if found is None:
+            return NOT_DEFINED
+        seeds = ", ".join(figure(comparison, task, seed) for seed in found.seeds)
+        return f"{figure(comparison, task, found.error)} ({seeds})"
+
+    header = ["task", "unified", "specialist", PROBES, LABELLED, "constant answer"]
+    return header, [
+        [
+            name_of(comparison, task),
+            cell(task, UNIFIED, "head"),
+            cell(task, f"specialist-{task}", "head"),
+            cell(task, f"specialist-{SPEAKER}", "probe") if task != SPEAKER else NOT_DEFINED,
+            cell(task, f"labelled-{task}", "head"),
+            figure(comparison, task, comparison.guesses[task]),
+        ]
+        for task in tasks
+    ]
+
+
+def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows]:
+    of = {
+        (each.task, each.arm): figure(comparison, each.task, each.error)
+        for each in comparison.cells
+        if each.way != "head"
+    }
+    arms = {UNIFIED: "unified", **{f"specialist-{task}": f"{task} alone" for task in tasks}}
+    return ["task", *arms.values()], [
+        [name_of(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
+        for task in tasks
+    ]
+
+
+def _differences(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for each in comparison.against:
+        parts = {"(all)": each.difference, **each.corpora}
+        rows += [
+            [
+                each.task,
+                each.rival,
+                corpus,
+                interval(found.relative, factor=100),
+                _p(found.p),
+                _p(found.p_margin),
+                found.verdict,
+            ]
+            for corpus, found in parts.items()
+        ]
+    header = ["task", "rival", "corpus", "difference %", "p, no difference", "p, beyond margin"]
+    return [*header, "verdict"], rows
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _costs(comparison: Comparison) -> tuple[list[str], Rows]:
+    header = ["", "parameters", "training, CPU-hours", "embedding, CPU-s an hour", "bytes a voice"]
+    return header, [
+        [
+            each.name,
+            f"{each.parameters:,.0f}",
+            NOT_DEFINED if each.train_cpu_hours is None else f"{each.train_cpu_hours:.2f}",
+            f"{each.cpu_s_per_hour:.1f}",
+            f"{each.bytes_per_voice:,.0f}",
+        ]
+        for each in comparison.expenses
+    ]
+
+
+def _splits(comparison: Comparison) -> tuple[list[str], Rows]:
+    def cells(part: str, found: dict[str, Any]) -> list[str]:
+        return [part, str(found["voices"]), str(found["utterances"]), found["sha256"][:16]]
+
+    parts = [cells(part, found) for part, found in comparison.splits.items()]
+    return ["part", "voices", "utterances", "digest"], parts

@@ -1,0 +1,294 @@
+"""What a comparison found: figures of every arm, differences, verdicts, costs."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hive_mtl.evaluate.bootstrap import Estimate
+from hive_mtl.evaluate.compare.arms import Cost, Said, read_said
+from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
+from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training
+from hive_mtl.evaluate.compare.statistics import (
+    Difference,
+    Figure,
+    Rules,
+    Verdict,
+    compare,
+    least_favourable,
+    with_corpora,
+)
+from hive_mtl.learn.comparing import CompareConfig
+from hive_mtl.learn.tasks import Task
+
+UNIFIED = "unified"
+SPECIALIST = "the specialist"
+PROBES = "speaker alone + probes"
+LABELLED = "unified, only what is labelled"
+DECIDING = (SPECIALIST, PROBES)  # the rivals that the verdict of a task is about
+Figures = Mapping[str, Figure]  # by name: over all corpora, and by corpus
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The error of one embedding on one task, over all seeds.
+
+    Attributes:
+        task: what is asked.
+        arm: whose embedding, or whose head, answers.
+        way: "head" or "probe"; "cosine" for the speaker task.
+        error: mean over seeds; None where it is undefined.
+        seeds: of each training.
+    """
+
+    task: str
+    arm: str
+    way: str
+    error: float | None
+    seeds: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Against:
+    """The unified model less one rival on one task.
+
+    Attributes:
+        task: what is asked.
+        rival: :data:`SPECIALIST`, :data:`PROBES` or :data:`LABELLED`.
+        difference: over all corpora; its verdict takes the corpora into account.
+        corpora: by corpus.
+    """
+
+    task: str
+    rival: str
+    difference: Difference
+    corpora: dict[str, Difference]
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """How far the losses of two tasks pull the trunk the same way, over the steps of a training."""
+
+    one: str
+    other: str
+    seed: int
+    steps: tuple[int, ...]
+    cosines: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Expense:
+    """The costs of one model, or of several together: means over seeds."""
+
+    name: str
+    parameters: float
+    train_cpu_hours: float | None
+    cpu_s_per_hour: float
+    bytes_per_voice: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a comparison found, and how.
+
+    Attributes:
+        recipe: its name.
+        provisional: whether the recipe says so of itself.
+        tasks: that are compared.
+        seeds: trainings of each arm.
+        statistics: as they were fixed.
+        splits: who learnt, who validated, who was judged.
+        cells: the errors.
+        against: the differences.
+        units: by task, of its error; empty where it is a share.
+        guesses: by task, the error of the best constant answer; None where it is undefined.
+        verdicts: by task, what holds against every deciding rival.
+        steps: by arm, how many steps each training took.
+        cosines: of the unified arm.
+        expenses: of the unified model and of all specialists.
+    """
+
+    recipe: str
+    provisional: bool
+    tasks: tuple[str, ...]
+    seeds: int
+    statistics: dict[str, Any]
+    splits: dict[str, dict[str, Any]]
+    cells: tuple[Cell, ...]
+    against: tuple[Against, ...]
+    units: dict[str, str]
+    guesses: dict[str, float | None]
+    verdicts: dict[str, Verdict]
+    steps: dict[str, tuple[int, ...]]
+    cosines: tuple[Cosine, ...]
+    expenses: tuple[Expense, ...]
+
+
+@dataclass(frozen=True)
+class Assessor:
+    """Works out the figures of arms, each once.
+
+    Attributes:
+        endpoints: how they are judged.
+        tasks: the attributes by name, fitted.
+        said: by name of the arm, what each training of it says.
+    """
+
+    endpoints: Endpoints
+    tasks: Mapping[str, Task]
+    said: Mapping[str, Sequence[Said]]
+
+    def own(self, task: str, arm: str) -> Figures:
+        """By its own head, or by cosines of its embeddings."""
+        said = self.said[arm]
+        if task == SPEAKER:
+            return self.endpoints.speaker([each.vectors for each in said])
+        return self.endpoints.attribute(self.tasks[task], [each.heads[task] for each in said])
+
+    def probed(self, task: str, arm: str) -> Figures:
+        """By linear probes on its embedding; cosines need none."""
+        if task == SPEAKER:
+            return self.own(task, arm)
+        said = [each.probes[task] for each in self.said[arm]]
+        return self.endpoints.attribute(self.tasks[task], said)
+
+
+def assess(
+    assessor: Assessor, arms: Sequence[Arm], config: CompareConfig
+) -> tuple[list[Cell], list[Against]]:
+    """The errors of all arms, and the unified model less its rivals."""
+    names = [SPEAKER, *assessor.tasks]
+    own: dict[tuple[str, str], Figures] = {}
+    probed: dict[tuple[str, str], Figures] = {}
+    for arm in arms:
+        if arm.kind == "labelled":
+            own[arm.task, arm.name] = assessor.own(arm.task, arm.name)
+            continue
+        for task in names:
+            if arm.kind == UNIFIED or arm.task == task:
+                own[task, arm.name] = assessor.own(task, arm.name)
+            if (task, arm.name) not in own or task != SPEAKER:
+                probed[task, arm.name] = assessor.probed(task, arm.name)
+    cells = [_cell(key, figures, "head") for key, figures in own.items()]
+    cells += [_cell(key, figures, "probe") for key, figures in probed.items()]
+    rules = Rules(config.margin, config.level, config.draw_seed)
+    unified = {task: own[task, UNIFIED] for task in names}
+    rivals = {
+        SPECIALIST: {task: own[task, f"specialist-{task}"] for task in names},
+        PROBES: {task: probed[task, f"specialist-{SPEAKER}"] for task in assessor.tasks},
+        LABELLED: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "labelled"},
+    }
+    against = [
+        each for name, rival in rivals.items() for each in _against(name, unified, rival, rules)
+    ]
+    return cells, against
+
+
+def verdicts(against: Iterable[Against]) -> dict[str, Verdict]:
+    """By task, the least favourable of the verdicts against the deciding rivals."""
+    of_task: dict[str, list[Verdict]] = {}
+    for each in against:
+        if each.rival in DECIDING:
+            of_task.setdefault(each.task, []).append(each.difference.verdict)
+    return {task: least_favourable(found) for task, found in of_task.items()}
+
+
+def _cell(key: tuple[str, str], figures: Figures, way: str) -> Cell:
+    task, arm = key
+    figure = figures[PRIMARY]
+    seeds = tuple(float(v) if np.isfinite(v) else None for v in figure.values[0])
+    return Cell(task, arm, "cosine" if task == SPEAKER else way, figure.mean, seeds)
+
+
+def _against(
+    name: str, unified: Mapping[str, Figures], rival: Mapping[str, Figures], rules: Rules
+) -> list[Against]:
+    overall = compare(
+        {task: unified[task][PRIMARY] for task in rival},
+        {task: figures[PRIMARY] for task, figures in rival.items()},
+        rules,
+    )
+    found = []
+    for task, difference in overall.items():
+        corpora = compare(_by_corpus(unified[task]), _by_corpus(rival[task]), rules)
+        verdict = with_corpora(difference.verdict, corpora)
+        found.append(Against(task, name, replace(difference, verdict=verdict), corpora))
+    return found
+
+
+def _by_corpus(figures: Figures) -> dict[str, Figure]:
+    return {name: figure for name, figure in figures.items() if name != PRIMARY}
+
+
+def expenses(said: Mapping[str, Sequence[Said]], arms: Sequence[Arm]) -> list[Expense]:
+    """One unified model against a model for every task."""
+    specialists = [arm.name for arm in arms if arm.kind == "specialist"]
+    costs = {name: [each.cost for each in trained] for name, trained in said.items()}
+    return [
+        _expense("one unified model", [costs[UNIFIED]]),
+        _expense(f"{len(specialists)} specialists", [costs[name] for name in specialists]),
+    ]
+
+
+def _expense(name: str, models: Sequence[Sequence[Cost]]) -> Expense:
+    def total(read: Callable[[Cost], float | None]) -> float | None:
+        values = [[read(cost) for cost in costs] for costs in models]
+        means = [np.mean(known) for of in values if (known := [v for v in of if v is not None])]
+        return float(sum(means)) if len(means) == len(models) else None
+
+    seconds = total(lambda cost: cost.train_cpu_s)
+    return Expense(
+        name,
+        total(lambda cost: cost.parameters) or 0.0,
+        None if seconds is None else seconds / 3600,
+        total(lambda cost: cost.cpu_s_per_hour) or 0.0,
+        total(lambda cost: cost.bytes_per_voice) or 0.0,
+    )
+
+
+def read_cosines(trainings: Sequence[Training]) -> list[Cosine]:
+    """What the unified trainings noted of the gradients of their tasks."""
+    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+    for training in trainings:
+        if training.arm.kind != UNIFIED:
+            continue
+        for line in (training.folder / "log.jsonl").read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            for name, value in entry.items():
+                if name.startswith("gradient_cosine/"):
+                    _, one, other = name.split("/")
+                    key = one, other, training.recipe.trainer.seed
+                    found.setdefault(key, []).append((entry["step"], value))
+    return [
+        Cosine(*key, *(tuple(side) for side in zip(*points, strict=True)))
+        for key, points in found.items()
+    ]
+
+
+def read_all_said(trainings: Sequence[Training]) -> dict[str, list[Said]]:
+    """By arm, what its trainings left behind."""
+    said: dict[str, list[Said]] = {}
+    for training in trainings:
+        said.setdefault(training.arm.name, []).append(read_said(training))
+    return said
+
+
+def interval(estimate: Estimate | None, factor: float = 1.0, digits: int = 1) -> str:
+    """'+3.1 [-1.0, +7.2]', or n/a."""
+    if estimate is None:
+        return "n/a"
+    value = f"{factor * estimate.value:+.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{value} [n/a]"
+    return f"{value} [{factor * estimate.low:+.{digits}f}, {factor * estimate.high:+.{digits}f}]"
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A file of a comparison; None where it is not there yet."""
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found

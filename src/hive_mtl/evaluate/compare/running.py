@@ -1,0 +1,233 @@
+"""A comparison from beginning to end: plan, train what is not trained yet, judge, report."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hive_mtl.errors import ModelError
+from hive_mtl.evaluate.compare.arms import (
+    EVERYTHING,
+    Material,
+    is_done,
+    read_cost,
+    run_arm,
+    write_json,
+    write_table,
+)
+from hive_mtl.evaluate.compare.endpoints import Endpoints
+from hive_mtl.evaluate.compare.held_out import hold_out, judged_utterances, split_digests
+from hive_mtl.evaluate.compare.parallel import run_all
+from hive_mtl.evaluate.compare.plan import (
+    SPEAKER,
+    Arm,
+    Training,
+    fixed,
+    plan_arms,
+    plan_trainings,
+    refuse_changes,
+    table_path,
+)
+from hive_mtl.evaluate.compare.results import (
+    Assessor,
+    Comparison,
+    assess,
+    expenses,
+    read_all_said,
+    read_cosines,
+    read_json,
+    verdicts,
+)
+from hive_mtl.learn import corpora
+from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.materials import fit_tasks, without
+from hive_mtl.learn.pace import Pace, measure_pace
+from hive_mtl.learn.tasks import Task
+from hive_mtl.learn.utterances import training_utterances
+
+PLAN, TRIALS = "plan.json", "trials.parquet"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A comparison before it runs.
+
+    Attributes:
+        recipe: of the unified arm.
+        out: the folder of the comparison.
+        table: all utterances; the split says which voices are held out for it.
+        judged: the utterances to judge.
+        tasks: that the data can teach, fitted to the training utterances.
+        arms: to train.
+        trainings: every arm with every seed.
+        fixed: what a comparison that has begun keeps.
+    """
+
+    recipe: Recipe
+    out: Path
+    table: pa.Table
+    judged: pa.Table
+    tasks: tuple[Task, ...]
+    arms: tuple[Arm, ...]
+    trainings: tuple[Training, ...]
+    fixed: dict[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, Task]:
+        """The tasks whose answers are read from an embedding."""
+        return {task.name: task for task in self.tasks if task.name != SPEAKER}
+
+    def pace(self) -> Pace:
+        """By the trainings that are done or, where none is, by a few steps of the unified arm."""
+        costs = [read_cost(each) for each in self.trainings if is_done(each)]
+        known = [(cost.train_s, cost.steps) for cost in costs if cost.train_s is not None]
+        if known:
+            return Pace(sum(s for s, _ in known) / sum(steps for _, steps in known), 0.0)
+        with tempfile.TemporaryDirectory(prefix="hive-mtl-compare-") as folder:
+            data = Path(folder) / EVERYTHING
+            write_table(data, self.table)
+            return measure_pace(self.arms[0].recipe, [str(data)], Path(folder) / "run")
+
+    def lines(self, pace: Pace, jobs: int) -> list[str]:
+        """The plan for people: who learns, what there is to train, and how long it takes."""
+        config = self.recipe.trainer
+        splits = self.fixed["splits"]
+        voices = ", ".join(f"{part} {found['voices']} voices" for part, found in splits.items())
+        lines = [f"Speakers: {voices}; nobody is in two of them."]
+        for arm in self.arms:
+            done = sum(is_done(each) for each in self.trainings if each.arm.name == arm.name)
+            seeds = self.recipe.compare.seeds
+            lines.append(f"  {arm.title}: {', '.join(arm.recipe.tasks)}; {done} of {seeds} done")
+        left = sum(not is_done(each) for each in self.trainings)
+        hours = left * pace.seconds(config.steps, config.validate_every) / 3600 / jobs
+        lines.append(
+            f"{left} of {len(self.trainings)} trainings to do, each of at most {config.steps:,} "
+            f"steps: at {pace.step_s:.2f} s a step and {pace.validation_s:.1f} s a validation at "
+            f"most {hours:.1f} hours with {jobs} at a time; those that reach their plateau end "
+            "earlier"
+        )
+        return lines
+
+
+def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
+    """Reads the data and says what is to be trained; writes nothing.
+
+    Args:
+        recipe: of the unified arm, see :func:`hive_mtl.evaluate.compare.plan.plan_arms`.
+        data: corpora (see :func:`hive_mtl.learn.corpora.read`).
+        out: the folder of the comparison; one that has begun there goes on.
+        tell: told what is left out.
+
+    Raises:
+        ConfigError: the recipe makes no comparison, or differs from that of the one in ``out``.
+        DataError: the data is not enough.
+    """
+    table = hold_out(without(corpora.read_all(data), recipe.data.leave_out))
+    learnt = training_utterances(table)
+    tasks = fit_tasks(recipe, learnt, set(), tell)
+    names = [task.name for task in tasks]
+    unlabelled = {task.name: task.labels_of(learnt).count(None) for task in tasks}
+    here = recipe.data.model_copy(update={"leave_out": ()})  # they are out of the table already
+    arms = plan_arms(recipe.model_copy(update={"data": here}), names, unlabelled)
+    splits = split_digests(table, recipe.compare.splits)
+    planned = Planned(
+        recipe=recipe,
+        out=out,
+        table=table,
+        judged=judged_utterances(table, recipe.compare.splits),
+        tasks=tuple(tasks),
+        arms=tuple(arms),
+        trainings=tuple(plan_trainings(arms, recipe.compare.seeds, out)),
+        fixed=fixed(recipe, names, splits, _digest(table)),
+    )
+    if (before := read_json(out / PLAN)) is not None:
+        refuse_changes(before, planned.fixed, out)
+    return planned
+
+
+def run(planned: Planned, jobs: int, tell: Tell) -> Comparison:
+    """Trains what is not trained yet and judges it all.
+
+    Raises:
+        ModelError: trainings failed; run again to go on with the others done.
+    """
+    _write(planned)
+    left = [each for each in planned.trainings if not is_done(each)]
+    if failures := run_all(left, work, jobs, tell):
+        raise ModelError(
+            f"{len(failures)} of {len(left)} trainings failed: {failures[0]}; what is done stays: "
+            "give the command again to go on"
+        )
+    return judge(planned)
+
+
+def work(training: Training, threads: int) -> None:
+    """What a process does for one training."""
+    run_arm(training, Material.read(training.data.parent, threads))
+
+
+def judge(planned: Planned) -> Comparison:
+    """The comparison of trainings that are all done."""
+    config = planned.recipe.compare
+    endpoints = Endpoints(planned.judged, config)
+    endpoints.write_trials(planned.out / TRIALS)
+    said = read_all_said(planned.trainings)
+    cells, against = assess(Assessor(endpoints, planned.attributes, said), planned.arms, config)
+    return Comparison(
+        recipe=planned.recipe.name,
+        provisional=planned.recipe.provisional,
+        tasks=tuple(task.name for task in planned.tasks),
+        seeds=config.seeds,
+        statistics=planned.fixed["statistics"],
+        splits=planned.fixed["splits"],
+        cells=tuple(cells),
+        against=tuple(against),
+        units={task.name: _unit(task) for task in planned.tasks},
+        guesses={task.name: endpoints.guess(task) for task in planned.tasks},
+        verdicts=verdicts(against),
+        steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
+        cosines=tuple(read_cosines(planned.trainings)),
+        expenses=tuple(expenses(said, planned.arms)),
+    )
+
+
+def _unit(task: Task) -> str:
+    head = task.describe()
+    return head.unit if head else ""
+
+
+def _write(planned: Planned) -> None:
+    """The tables that the arms learn from, then the plan: with it, the comparison has begun."""
+    if (planned.out / PLAN).is_file():
+        return
+    folder = planned.out / "data"
+    learnt = training_utterances(planned.table)
+    Material(planned.judged, learnt, tuple(planned.attributes.values()), 1).write(folder)
+    write_table(folder / EVERYTHING, planned.table)
+    for arm in planned.arms:
+        if arm.kind == "labelled":
+            write_table(table_path(planned.out, arm), _labelled(planned, arm.task))
+    write_json(planned.out / PLAN, planned.fixed)
+
+
+def _labelled(planned: Planned, task: str) -> pa.Table:
+    """Everything but the training utterances without a label; validation stays as it is."""
+    labels = planned.attributes[task].labels_of(planned.table)
+    keep = np.array([label is not None for label in labels])
+    row = pa.array(np.arange(len(keep)))
+    learnt = training_utterances(planned.table.append_column("row", row))["row"].to_numpy()
+    keep[np.setdiff1d(row.to_numpy(), learnt)] = True
+    return planned.table.filter(pa.array(keep))
+
+
+def _digest(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(f"{name}\t{table[name].to_pylist()}\n".encode())
+    return digest.hexdigest()
