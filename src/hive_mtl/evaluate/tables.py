@@ -165,7 +165,7 @@ def identification(rows: Sequence[Identification]) -> str:
 
 def clustering(rows: Sequence[Clustered]) -> str:
     """How well the recordings of each corpus, or of several together, are grouped by voice."""
-    return _table(
+    return table(
         ("voices of", "voices x draws", "utterances", "groups", "precision %", "recall %", "F %"),
         (
             (
