@@ -72,7 +72,7 @@ def _draw(axes: Axes, place: int, found: Difference, of_task: bool, reach: float
     side = 1 if value > 0 else -1
     axes.plot(side * 0.97 * reach, place, ">" if side > 0 else "<", color=colour, markersize=7)
     where = "right" if side > 0 else "left"
-    axes.text(side * 0.92 * reach, place, f"{value:+.0f}%", ha=where, va="center", color=colour)
+    axes.text(side * 0.92 * reach, place, f"{value:+.0f}%", ha=where, va="bottom", color=colour)
 
 
 def cosines(comparison: Comparison) -> str:
