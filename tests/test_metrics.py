@@ -199,3 +199,23 @@ def test_mean_absolute_error():
     for bad in (truth[:0], np.array([np.nan, 1.0])):
         with pytest.raises(DataError, match="finite"):
             metrics.mean_absolute_error(bad, bad)
+
+
+def test_b_cubed_of_an_example_worked_out_by_hand() -> None:
+    # groups aab, b, c with one recording that is in none
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    groups = np.array([5, 5, 5, 3, 2, -1])
+    precision, recall, f = metrics.b_cubed(groups, truth)
+    assert precision == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1 + 1 + 0) / 6)
+    assert recall == pytest.approx((1 + 1 + 1 / 2 + 1 / 2 + 1 / 2 + 0) / 6)
+    assert f == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+def test_b_cubed_is_one_for_the_truth_and_falls_for_all_in_one_or_none() -> None:
+    truth = np.repeat(np.arange(4), 3)
+    assert metrics.b_cubed(7 - truth, truth) == pytest.approx((1, 1, 1))
+    assert metrics.b_cubed(np.zeros_like(truth), truth)[:2] == pytest.approx((1 / 4, 1))
+    assert metrics.b_cubed(np.arange(12), truth)[:2] == pytest.approx((1, 1 / 3))
+    assert metrics.b_cubed(np.full(12, -1), truth) == (0, 0, 0)
+    with pytest.raises(DataError, match="no recordings"):
+        metrics.b_cubed(truth[:0], truth[:0])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ModelError,
     )
     from hive_mtl.use.attributes import Answer
+    from hive_mtl.use.cluster import Clustering
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
     from hive_mtl.use.model import Model, load
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AudioError",
+    "Clustering",
     "ConfigError",
     "DataError",
     "Embedding",
@@ -65,6 +67,7 @@ _HOMES = {
         "ModelError",
     ),
     "hive_mtl.use.attributes": ("Answer",),
+    "hive_mtl.use.cluster": ("Clustering",),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
     "hive_mtl.use.model": ("Model", "load"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),

@@ -251,6 +251,25 @@ def expected_calibration_error(confidence: Floats, right: Bools) -> float:
     return float((np.abs(bins).sum() + (~given).sum()) / len(confidence))
 
 
+def b_cubed(groups: Indices, truth: Indices) -> tuple[float, float, float]:
+    """B-cubed precision, recall and F of a clustering (Bagga & Baldwin, 1998).
+
+    A recording's precision is the share of its voice in its group, its recall the share of its
+    group in its voice; F is the harmonic mean of the means over recordings.
+
+    Args:
+        groups: ``(recordings,)``; below 0 for one in no group, which has neither.
+        truth: ``(recordings,)`` a number, 0 or above, for the voice of each.
+    """
+    if len(truth) == 0:
+        raise DataError("groups: there are no recordings: give some")
+    grouped, spoken = groups[groups >= 0], truth[groups >= 0]
+    pairs, shared = np.unique(np.stack([grouped, spoken]), axis=1, return_counts=True)
+    precision = (shared**2 / np.bincount(grouped)[pairs[0]]).sum() / len(truth)
+    recall = (shared**2 / np.bincount(truth)[pairs[1]]).sum() / len(truth)
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
+
+
 def checked_trials(scores: Floats, target: Bools) -> tuple[Float64s, Bools]:
     """The same trials as arrays ``(trials,)``, or ``DataError`` where they cannot be judged."""
     score, is_target = np.asarray(scores, dtype=np.float64), np.asarray(target, dtype=np.bool_)

@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from hive_mtl.evaluate.attributes import Attribute, judge_head
 from hive_mtl.evaluate.bootstrap import SEED, Bootstrap
+from hive_mtl.evaluate.clustering import judge_clustering
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.groups import judge_groups
 from hive_mtl.evaluate.identification import identify
@@ -25,10 +26,11 @@ def evaluate(
     min_duration_s: float = 2.0,
     bootstrap: int = 1000,
 ) -> Report:
-    """Embeds every utterance once and judges verification, identification and attributes.
+    """Embeds every utterance once and judges all that the model is for.
 
-    Verification and identification run inside each corpus, over utterances whose speaker is known;
-    where a corpus gives two sessions for one of its speakers, only across sessions.
+    Verification, identification and clustering run inside each corpus, over utterances whose
+    speaker is known; where a corpus gives two sessions for one of its speakers, the first two run
+    only across sessions.
 
     Args:
         model: what is judged.
@@ -36,7 +38,7 @@ def evaluate(
         trials: verify these pairs of rows, of any duration, instead of all pairs of each corpus.
         original_test: identify as the original's test did as well, see
             :mod:`hive_mtl.evaluate.original_test`.
-        min_duration_s: shorter utterances take no part in verification and identification.
+        min_duration_s: shorter utterances take part in attributes alone.
         bootstrap: how often speakers are drawn for the confidence intervals.
 
     Raises:
@@ -76,4 +78,8 @@ def evaluate(
         attributes=tuple(attributes),
         failures=embedded.failures,
         groups=tuple(groups),
+        clustering=tuple(
+            judge_clustering(embedded, model.calibration, [corpus], min_duration_s)
+            for corpus in embedded.corpora
+        ),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import plots, tables
 from hive_mtl.evaluate.attributes import Attribute
+from hive_mtl.evaluate.clustering import Clustered
 from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
@@ -31,6 +32,7 @@ class Report:
         groups: verification by corpus and group of voices.
         split: what of the data was judged; empty for all of it.
         conditions: by degradation and corpus; empty where they were not asked for.
+        clustering: by corpus, and of corpora together where that was asked for.
     """
 
     model_id: str
@@ -46,6 +48,7 @@ class Report:
     groups: tuple[Verification, ...] = ()
     split: str = ""
     conditions: tuple[Condition, ...] = ()
+    clustering: tuple[Clustered, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes ``report.json``, ``report.md``, ``det.png`` and ``scores.png``.
@@ -94,6 +97,9 @@ class Report:
             "## Identification",
             closed_set,
             tables.identification(self.identification),
+            "## Clustering",
+            tables.CLUSTERING_NOTE,
+            tables.clustering(self.clustering),
             "## Attributes",
             tables.ATTRIBUTES_NOTE,
             tables.attributes(self.attributes),

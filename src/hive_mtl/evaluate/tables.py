@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hive_mtl.description import DataSummary
 from hive_mtl.evaluate.attributes import BALANCED_ACCURACY, Attribute
 from hive_mtl.evaluate.bootstrap import Estimate
+from hive_mtl.evaluate.clustering import Clustered
 from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
@@ -20,6 +21,11 @@ CONDITIONS_NOTE = (
     "are shorter are left as they are. Noise is babble in half of the recordings and pink in the "
     "others; the telephone is a band of 300 to 3,400 Hz, coded as G.711 does. 'Answered by verify' "
     "are recordings with a second of speech or more."
+)
+CLUSTERING_NOTE = (
+    "The recordings of some voices are grouped without being told how many voices there are. Means "
+    "over draws of voices, in brackets where 95% of the draws lie. Precision, recall and F are "
+    "B-cubed (Bagga and Baldwin, 1998); a recording with too little speech to be grouped has none."
 )
 ATTRIBUTES_NOTE = (
     "Beside each figure that of the best constant answer. ECE is the expected calibration error of "
@@ -154,6 +160,25 @@ def identification(rows: Sequence[Identification]) -> str:
     return _table(
         ("corpus", "voices", "speakers", "probes", "top-1 %"),
         ((row.corpus, row.scope, row.speakers, row.probes, _percent(row.top1)) for row in rows),
+    )
+
+
+def clustering(rows: Sequence[Clustered]) -> str:
+    """How well the recordings of each corpus, or of several together, are grouped by voice."""
+    return _table(
+        ("voices of", "voices x draws", "utterances", "groups", "precision %", "recall %", "F %"),
+        (
+            (
+                " + ".join(row.corpora),
+                f"{row.voices} x {row.draws}",
+                f"{row.utterances:.0f}",
+                _plain(row.groups, digits=1),
+                _percent(row.precision),
+                _percent(row.recall),
+                _percent(row.f),
+            )
+            for row in rows
+        ),
     )
 
 

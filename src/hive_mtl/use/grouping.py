@@ -5,6 +5,8 @@ pairs between them (Sokal and Michener, 1958). It ends at a given number of grou
 are alike enough: on log-likelihood ratios of 'same voice', at even odds on average.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 import numpy.typing as npt
 
@@ -34,7 +36,7 @@ def group(
     Raises:
         ConfigError: ``groups`` is not between 1 and ``n``.
         DataError: a similarity is not finite, or ``n`` is 0 or more than :data:`MOST`.
-        MissingExtraError: SciPy is not installed.
+        MissingExtraError: scikit-learn, which brings SciPy, is not installed.
     """
     count = len(similarity)
     check_count(count, groups)
@@ -42,11 +44,9 @@ def group(
         raise DataError("similarities: some are not finite: leave out what has no vector")
     if count == 1:
         return np.zeros(1, np.int64)
-    try:
-        from scipy.cluster.hierarchy import fcluster, linkage  # here: the base install has none
-        from scipy.spatial.distance import squareform
-    except ImportError as error:
-        raise MissingExtraError("grouping voices", "analysis") from error
+    from scipy.cluster.hierarchy import fcluster, linkage  # here: the base install has none
+    from scipy.spatial.distance import squareform
+
     highest = similarity.max()
     tree = linkage(squareform(highest - similarity, checks=False), "average")
     if groups is None:
@@ -59,7 +59,9 @@ def group(
 
 
 def check_count(count: int, groups: int | None) -> None:
-    """Lets pass what can be grouped; see :func:`group`."""
+    """Lets pass what can be grouped, here; see :func:`group`."""
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("grouping voices", "analysis")
     if count == 0:
         raise DataError("nothing to group: give recordings with speech")
     if count > MOST:
@@ -75,3 +77,9 @@ def by_first_appearance(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.int64
     """The same groups ``(n,)``, numbered from 0 in the order in which they are met."""
     _, first, label = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label].astype(np.int64)
+
+
+def by_size(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The same groups ``(n,)``, numbered from 0 with the largest first, then as they are met."""
+    label = by_first_appearance(labels)
+    return np.argsort(np.argsort(-np.bincount(label), kind="stable"))[label].astype(np.int64)

@@ -14,6 +14,7 @@ from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
 from hive_mtl.use import hub, stored_calibration
 from hive_mtl.use.attributes import Answer, attributes
+from hive_mtl.use.cluster import Clustering, cluster
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.network import Network
@@ -198,6 +199,26 @@ class Model:
             AudioError: the recording cannot be read, or does not hold enough speech.
         """
         return attributes(self, source)
+
+    def cluster(
+        self, sources: Iterable[Source], *, voices: int | None = None, progress: bool = False
+    ) -> Clustering:
+        """Groups recordings by voice.
+
+        A recording that cannot be read, or does not hold enough speech, is named and not guessed.
+
+        Args:
+            sources: recordings as for :meth:`embed`, each of one voice; at most 15,000.
+            voices: how many there are; None if that is not known.
+            progress: whether to show a bar, as in :meth:`embed_many`.
+
+        Raises:
+            ConfigError: there are fewer recordings than ``voices``.
+            DataError: fewer than two recordings have enough speech, or there are too many.
+            MissingExtraError: scikit-learn is not installed.
+            ModelError: the model has no calibration, and ``voices`` is not given.
+        """
+        return cluster(self, sources, voices=voices, progress=progress)
 
 
 def _model_file(path: str | os.PathLike[str] | None) -> Path:

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from hive_mtl.audio import Source, describe_source
 from hive_mtl.description import Calibration
@@ -47,7 +48,7 @@ def verify(
     model: "Model", a: Side, b: Side, *, false_alarm: float = FALSE_ALARM, prior: float = PRIOR
 ) -> Verdict:
     """Compares two sides; see :meth:`hive_mtl.Model.verify`."""
-    calibration = _calibration_of(model)
+    calibration = calibration_of(model)
     enough = threshold(calibration, false_alarm)
     probability(0.0, prior)  # a prior that cannot be is refused before any work
     sides = recordings_of(a), recordings_of(b)
@@ -78,7 +79,12 @@ def recordings_of(side: Side) -> Sequence[Source]:
     return side
 
 
-def _calibration_of(model: "Model") -> Calibration:
+def calibration_of(model: "Model") -> Calibration:
+    """How the scores of a model are read.
+
+    Raises:
+        ModelError: the model is not calibrated.
+    """
     if model.calibration is None:
         raise ModelError(
             f"model {model.description.name}: has no calibration, so its scores have no threshold "
@@ -87,16 +93,26 @@ def _calibration_of(model: "Model") -> Calibration:
     return model.calibration
 
 
-def _scale(model: "Model", calibration: Calibration, left: Voice, right: Voice) -> Scale:
-    """Cosines as the calibration takes them."""
+def cohort_of(model: "Model", calibration: Calibration) -> npt.NDArray[np.float32] | None:
+    """The voices ``(voices, dim)`` by which scores are normalised; None where they are cosines.
+
+    Raises:
+        ModelError: the calibration is for normalised scores and the model has no cohort.
+    """
     if not calibration.normalised:
-        return PLAIN
+        return None
     if model.cohort is None:
         raise ModelError(
             f"model {model.description.name}: its calibration is for normalised scores, and the "
             "model file has no cohort to normalise them by: export the model anew"
         )
-    return scale_between(left.vector, right.vector, model.cohort)
+    return model.cohort
+
+
+def _scale(model: "Model", calibration: Calibration, left: Voice, right: Voice) -> Scale:
+    """Cosines as the calibration takes them."""
+    cohort = cohort_of(model, calibration)
+    return PLAIN if cohort is None else scale_between(left.vector, right.vector, cohort)
 
 
 def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:

@@ -32,6 +32,10 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "calibrate": ("use", "Fit probabilities and thresholds to recordings of your own."),
         "bench": ("use", "Measure how fast this machine embeds."),
     },
+    "Know voices": {
+        "cluster": ("groups", "Group recordings by voice."),
+        "map": ("groups", "Draw a map of recordings: what sounds alike lies together."),
+    },
     "Make a model": {
         "demo": ("develop", "Run the whole story, offline, in about three minutes."),
         "doctor": ("develop", "Say what is wrong with data before training on it."),

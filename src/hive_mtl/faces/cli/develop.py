@@ -57,12 +57,14 @@ class Judged:
         trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
         original_test: Identify as the original's test did as well: the first utterance of each
             voice enrolled, whole utterances and crops of 1.6 s.
+        clustered: Cluster voices of these corpora together as well, such as 'here,there'.
         conditions: Judge shorter, noisier and telephone versions of the recordings as well.
     """
 
     split: str | None = None
     trials: Path | None = None
     original_test: bool = False
+    clustered: str | None = None
     conditions: bool = False
 
 
@@ -168,6 +170,7 @@ def evaluate(
     import hive_mtl
     from hive_mtl.evaluate import evaluate, judge_conditions, read_trials, take_split
     from hive_mtl.evaluate.card import about_model, write_card
+    from hive_mtl.evaluate.clustering import cluster_together
     from hive_mtl.learn import corpora
 
     everything = table = corpora.read_all(data)
@@ -180,6 +183,9 @@ def evaluate(
             folder.mkdir(parents=True, exist_ok=True)  # lest hours of work end at a wrong place
     report = evaluate(loaded, table, trials=pairs, original_test=judged.original_test)
     report = replace(report, split=judged.split or "")
+    if judged.clustered:
+        together = cluster_together(loaded, table, judged.clustered.split(","))
+        report = replace(report, clustering=(*report.clustering, together))
     if judged.conditions or card is not None:
         report = replace(report, conditions=judge_conditions(loaded, table))
     if card is not None:

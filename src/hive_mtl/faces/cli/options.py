@@ -1,10 +1,13 @@
 """Options that several commands of those who use a model take."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+from hive_mtl.errors import DataError
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -17,6 +20,26 @@ def _check_named(_kind: type, path: object) -> None:
 
 
 Recording = Annotated[str, Parameter(validator=_check_named)]
+
+
+def in_folders(sources: Iterable[str]) -> Iterator[str]:
+    """The recordings given; in place of a folder those in it, which begin with it as it was given.
+
+    Raises:
+        DataError: a folder has none.
+    """
+    from hive_mtl.audio import find_recordings
+
+    for source in sources:
+        folder = Path(source)
+        if not folder.is_dir():
+            yield source
+            continue
+        found = find_recordings(folder)
+        if not found:
+            raise DataError(f"{source}: a folder without recordings: give another")
+        for recording in found:
+            yield f"{source.rstrip('/')}/{recording.relative_to(folder)}"
 
 
 @Parameter(name="*")

@@ -10,7 +10,14 @@ from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
 from hive_mtl.faces.cli.answers import Json, complain, print_json
-from hive_mtl.faces.cli.options import SHIPPED, USUAL, Compared, ModelOptions, Recording
+from hive_mtl.faces.cli.options import (
+    SHIPPED,
+    USUAL,
+    Compared,
+    ModelOptions,
+    Recording,
+    in_folders,
+)
 
 if TYPE_CHECKING:
     from hive_mtl.description import HeadDescription
@@ -175,21 +182,10 @@ def bench(*, options: ModelOptions = SHIPPED, as_json: Json = False) -> int:
 
 def _paths(sources: Iterable[str], list_file: Path | None) -> Iterator[str]:
     """The recordings asked for; those of a folder begin with the folder as it was given."""
-    from hive_mtl.audio import find_recordings
-
     given = [*sources, *(_listed(list_file) if list_file else ())]
     if not given:
         raise ConfigError("nothing to embed: give recordings, folders or --list FILE")
-    for source in given:
-        folder = Path(source)
-        if not folder.is_dir():
-            yield source
-            continue
-        found = find_recordings(folder)
-        if not found:
-            raise DataError(f"{source}: a folder without recordings: give another")
-        for recording in found:
-            yield f"{source.rstrip('/')}/{recording.relative_to(folder)}"
+    return in_folders(given)
 
 
 def _listed(list_file: Path) -> list[str]:

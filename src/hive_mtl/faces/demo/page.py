@@ -5,17 +5,16 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from hive_mtl.atomic import atomic_write
-from hive_mtl.errors import MissingExtraError
 from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.verification import Verification
 from hive_mtl.faces.demo import charts, material
 from hive_mtl.faces.demo.embedding_map import draw_map
 from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, duration
+from hive_mtl.faces.pictures.pages import environment
 
 _MOST_ODDS = 5  # alternatives of one answer
 
@@ -34,19 +33,15 @@ def write_page(story: Story, path: Path) -> Path:
 
 def render(story: Story) -> str:
     """The page as HTML: styles, script, pictures and sound are all inside it."""
-    try:
-        from jinja2 import Environment
-        from markupsafe import Markup
-    except ImportError as error:
-        raise MissingExtraError("the page of the demonstration", "demo") from error
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["duration"] = duration
-    source = files("hive_mtl.faces.demo").joinpath("page.html").read_text(encoding="utf-8")
+    from markupsafe import Markup
+
+    pages = environment()
+    pages.filters["duration"] = duration
     judged = story.report.verification[0]
     verdicts = [pair.verdict for pair in story.comparisons if pair.verdict is not None]
     threshold = verdicts[0].threshold if verdicts else None  # of all sides, as quality is not asked
     clips = [_sound(recording) for recording in story.recordings]
-    return environment.from_string(source).render(
+    return pages.get_template("demo/page.html").render(
         story=story,
         tasks=_listed([head.task for head in story.description.heads if not head.withheld]),
         figures=list(_figures(story)),

@@ -1,0 +1,92 @@
+"""Recordings with what is known of them, from a folder or a table, without the learning wing."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from hive_mtl.audio import Segment, find_recordings
+from hive_mtl.errors import DataError
+
+SPEAKER = "speaker"
+_DELIMITED = (".csv", ".tsv")
+_JSON_LINES = (".jsonl", ".ndjson")
+_PLACE = ("path", "start_s", "duration_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One recording: its path as it was given, where it is, and its labels by name."""
+
+    name: str
+    sound: Path | Segment
+    labels: dict[str, str]
+
+
+def read_labelled(place: Path) -> list[Labelled]:
+    """The recordings of a folder ``<speaker>/<anything>``, or of a table with a column ``path``.
+
+    Every other column of the table is a label; an empty cell is none. Paths in it are relative to
+    its folder.
+
+    Raises:
+        DataError: there are no recordings, or the file is not such a table.
+    """
+    found = list(_of_folder(place) if place.is_dir() else _of_table(place))
+    if not found:
+        raise DataError(f"{place}: no recordings in it: give another folder or table")
+    return found
+
+
+def _of_folder(folder: Path) -> Iterator[Labelled]:
+    for path in find_recordings(folder):
+        inside = path.relative_to(folder).parts
+        labels = {SPEAKER: inside[0]} if len(inside) > 1 else {}
+        yield Labelled(str(path), path, labels)
+
+
+def _of_table(table: Path) -> Iterator[Labelled]:
+    suffix = table.suffix.lower()
+    if suffix not in (*_DELIMITED, *_JSON_LINES):
+        raise DataError(f"{table}: neither a folder nor a table: give a folder, .csv or .jsonl")
+    rows = _delimited if suffix in _DELIMITED else _json_lines
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(rows(file), 1):
+                yield _labelled(row, table, number)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{table}: cannot be read as a table ({reason}): correct it") from error
+
+
+def _delimited(file: TextIO) -> Iterator[dict[str | None, Any]]:
+    header = file.readline()
+    file.seek(0)
+    return csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+
+
+def _json_lines(file: TextIO) -> Iterator[dict[str | None, Any]]:
+    for line in filter(str.strip, file):
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"a line is {line.strip()[:20]!r} and not an object")  # noqa: TRY004
+        yield row
+
+
+def _labelled(row: dict[str | None, Any], table: Path, number: int) -> Labelled:
+    cells = {
+        name: text
+        for name, cell in row.items()
+        if isinstance(name, str) and cell is not None and (text := str(cell).strip())
+    }
+    if "path" not in cells:
+        raise DataError(
+            f"{table}, row {number}: no path: give a column 'path' with one in each row"
+        )
+    path = table.parent / cells["path"]
+    start, duration = cells.get("start_s"), cells.get("duration_s")
+    sound = Segment(path, float(start), float(duration) if duration else None) if start else path
+    labels = {name: cell for name, cell in cells.items() if name not in _PLACE}
+    return Labelled(cells["path"], sound, labels)

@@ -1,0 +1,1 @@
+"""Pictures of embeddings: a map as one self-contained page, or as a PNG."""
