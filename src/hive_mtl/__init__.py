@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.cluster import Clustering
+    from hive_mtl.use.diarize import Diarization, Turn
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
     from hive_mtl.use.model import Model, load
     from hive_mtl.use.vectors_file import Vectors, read_vectors, write_vectors
@@ -37,6 +38,7 @@ __all__ = [
     "Clustering",
     "ConfigError",
     "DataError",
+    "Diarization",
     "Embedding",
     "EmbeddingError",
     "HiveError",
@@ -46,6 +48,7 @@ __all__ = [
     "ModelError",
     "Segment",
     "Source",
+    "Turn",
     "Vectors",
     "Verdict",
     "WindowedEmbeddings",
@@ -68,6 +71,7 @@ _HOMES = {
     ),
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.cluster": ("Clustering",),
+    "hive_mtl.use.diarize": ("Diarization", "Turn"),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
     "hive_mtl.use.model": ("Model", "load"),
     "hive_mtl.use.vectors_file": ("Vectors", "read_vectors", "write_vectors"),

@@ -85,7 +85,9 @@ Utterances = dict[str, list[Segment]]  # by voice
 def _voices_by_corpus(table: pa.Table) -> dict[str, Utterances]:
     """The voices with enough recordings, sorted, so that the order of the rows says nothing."""
     long_enough = pc.greater_equal(table["duration_s"], UTTERANCE_S).fill_null(False)
-    rows = table.filter(pc.and_(pc.is_valid(table["speaker"]), long_enough)).sort_by([(name, "ascending") for name in ("path", "start_s")])
+    rows = table.filter(pc.and_(pc.is_valid(table["speaker"]), long_enough)).sort_by(
+        [(name, "ascending") for name in ("path", "start_s")]
+    )
     corpora: dict[str, Utterances] = {}
     names = (rows["corpus"].to_pylist(), rows["speaker"].to_pylist())
     for corpus, speaker, segment in zip(*names, segments(rows), strict=True):

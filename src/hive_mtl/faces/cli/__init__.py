@@ -34,6 +34,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
     },
     "Know voices": {
         "cluster": ("groups", "Group recordings by voice."),
+        "diarize": ("diarize", "Say who speaks when in a recording."),
         "map": ("groups", "Draw a map of recordings: what sounds alike lies together."),
     },
     "Make a model": {
@@ -41,6 +42,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "doctor": ("develop", "Say what is wrong with data before training on it."),
         "train": ("develop", "Train a unified embedding, or continue one."),
         "evaluate": ("develop", "Measure a model on labelled recordings."),
+        "evaluate-diarization": ("develop", "Measure who speaks when on composed dialogues."),
         "export": ("develop", "Make an ONNX model of a checkpoint."),
         "average": ("develop", "Make one checkpoint of several runs: the mean of their weights."),
         "publish": ("develop", "Upload a model and its card to the Hugging Face Hub."),
