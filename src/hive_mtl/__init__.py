@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from hive_mtl.use.attributes import Answer
     from hive_mtl.use.cluster import Clustering
+    from hive_mtl.use.diarize import Diarization, Turn
     from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
     from hive_mtl.use.find import Found, Search
     from hive_mtl.use.identify import Candidate, Identity
@@ -44,6 +45,7 @@ __all__ = [
     "Clustering",
     "ConfigError",
     "DataError",
+    "Diarization",
     "Embedding",
     "EmbeddingError",
     "Found",
@@ -59,6 +61,7 @@ __all__ = [
     "Source",
     "StoreError",
     "StoredVoice",
+    "Turn",
     "Vectors",
     "Verdict",
     "VoiceEntry",
@@ -86,6 +89,7 @@ _HOMES = {
     ),
     "hive_mtl.use.attributes": ("Answer",),
     "hive_mtl.use.cluster": ("Clustering",),
+    "hive_mtl.use.diarize": ("Diarization", "Turn"),
     "hive_mtl.use.embedding": ("Embedding", "WindowedEmbeddings"),
     "hive_mtl.use.find": ("Found", "Search"),
     "hive_mtl.use.identify": ("Candidate", "Identity"),

@@ -7,6 +7,7 @@ from hive_mtl.evaluate.attributes import BALANCED_ACCURACY, Attribute
 from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.clustering import Clustered
 from hive_mtl.evaluate.conditions import Condition
+from hive_mtl.evaluate.diarization import Diarized
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
 from hive_mtl.evaluate.verification import Verification
@@ -176,6 +177,27 @@ def clustering(rows: Sequence[Clustered]) -> str:
                 _percent(row.precision),
                 _percent(row.recall),
                 _percent(row.f),
+            )
+            for row in rows
+        ),
+    )
+
+
+def diarization(rows: Sequence[Diarized]) -> str:
+    """Diarization error rates by how many voices speak, told how many there are and not."""
+    header = ("voices", "number told", "dialogues", "counted right", "DER %", "miss %")
+    return table(
+        (*header, "false alarm %", "confusion %", "full DER %", "JER %"),
+        (
+            (
+                row.voices,
+                "yes" if row.told else "no",
+                row.dialogues,
+                f"{row.counted_right:.0%}",
+                _percent(row.der),
+                *(f"{100 * part:.1f}" for part in (row.miss, row.false_alarm, row.confusion)),
+                _percent(row.full_der),
+                _percent(row.jer),
             )
             for row in rows
         ),

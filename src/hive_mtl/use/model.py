@@ -1,7 +1,7 @@
 """A trained model, ready to use."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import overload
@@ -16,6 +16,7 @@ from hive_mtl.use import hub, stored_calibration
 from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.cluster import Clustering, cluster
 from hive_mtl.use.cores import cores
+from hive_mtl.use.diarize import Diarization, diarize
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
@@ -256,6 +257,31 @@ class Model:
             ModelError: the model is not calibrated, or the index is of another model.
         """
         return find(self, voice, archive, index=index, false_alarm=false_alarm, progress=progress)
+
+    def diarize(
+        self,
+        source: Source,
+        *,
+        voices: int | None = None,
+        known: Mapping[str, Voice] | None = None,
+    ) -> Diarization:
+        """Tells who speaks when; the recording may be hours long and is read in bounded memory.
+
+        Of voices that speak at the same time, one is heard.
+
+        Args:
+            source: a recording as for :meth:`embed`.
+            voices: how many speak; None if that is not known, and up to ten are then told apart.
+            known: voices by name. Those that are heard get their names, the others are 'unknown 1'
+                and so on; without it, all are 'speaker 1' and so on.
+
+        Raises:
+            AudioError: the recording cannot be read, or has less than a second of speech.
+            ConfigError: ``voices`` is less than 1.
+            MissingExtraError: SciPy is not installed.
+            ModelError: ``known`` is given and the model is not calibrated.
+        """
+        return diarize(self, self._engine, source, voices, known)
 
 
 def _model_file(path: str | os.PathLike[str] | None) -> Path:

@@ -196,6 +196,43 @@ def evaluate(
     return 2 if report.failures else 0
 
 
+def evaluate_diarization(
+    model: str,
+    /,
+    *,
+    data: Data,
+    split: str | None = None,
+    dialogues: int = 60,
+    seed: int = 0,
+    as_json: Json = False,
+) -> int:
+    """Measure who speaks when on dialogues composed of labelled recordings.
+
+    Each is of two to six voices of one corpus, in one simulated room and one noise.
+
+    Args:
+        model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
+        split: Use only the rows of this split; 'validation' as for evaluate.
+        dialogues: How many to compose.
+        seed: Of who speaks, when, where and through which noise.
+    """
+    import hive_mtl
+    from hive_mtl.evaluate import tables, take_split
+    from hive_mtl.evaluate.dialogues import compose_dialogues
+    from hive_mtl.evaluate.diarization import judge_diarization
+    from hive_mtl.learn import corpora
+
+    table = corpora.read_all(data)
+    if split is not None:
+        table = take_split(table, split, ", ".join(data))
+    rows = judge_diarization(hive_mtl.load(model), compose_dialogues(table, dialogues, seed))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print(tables.diarization(rows))
+    return 0
+
+
 def export(
     checkpoint: Path,
     /,

@@ -1,0 +1,78 @@
+"""The command that tells who speaks when. Nothing here needs torch."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hive_mtl.errors import ConfigError
+from hive_mtl.faces.cli.answers import Json, print_json
+from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Recording
+
+if TYPE_CHECKING:
+    from hive_mtl.use.diarize import Diarization
+
+
+def diarize(
+    recording: Recording,
+    /,
+    *,
+    voices: int | None = None,
+    out: Annotated[tuple[Path, ...], Parameter(("--out", "-o"))] = (),
+    options: ModelOptions = SHIPPED,
+    as_json: Json = False,
+) -> int:
+    """Say who speaks when in a recording, as RTTM.
+
+    Of voices that speak at the same time, one is heard.
+
+    Args:
+        recording: Of any length.
+        voices: How many speak; without it, as many as are told apart, up to ten.
+        out: A file to write instead: .rttm, .json, .txt for Audacity's labels, or .png or .svg for
+            a picture; may be given several times.
+    """
+    from hive_mtl.use.turns_file import rttm
+
+    for path in out:
+        _check_output(path)
+    model = options.load()
+    found = model.diarize(recording, voices=voices)
+    name = Path(recording).stem
+    for path in out:
+        _write(path, found, name)
+    if as_json:
+        print_json({"recording": recording, **asdict(found)})
+    elif out:
+        print(f"{', '.join(map(str, out))}: {len(found.turns)} turns of {_voices(found)}")
+    else:
+        print(rttm(found, name), end="")
+    return 0
+
+
+def _voices(found: "Diarization") -> str:
+    count = len(found.speakers)
+    return "1 voice" if count == 1 else f"{count} voices"
+
+
+def _check_output(path: Path) -> None:
+    from hive_mtl.faces.pictures.timeline import PICTURES, check_timeline
+    from hive_mtl.use.turns_file import FORMATS
+
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        check_timeline()
+    elif suffix not in FORMATS:
+        known = ", ".join((*FORMATS, *PICTURES))
+        raise ConfigError(f"{path}: who speaks when is written as {known}: choose one")
+
+
+def _write(path: Path, found: "Diarization", name: str) -> None:
+    from hive_mtl.faces.pictures.timeline import PICTURES, draw_timeline
+    from hive_mtl.use.turns_file import write_turns
+
+    if path.suffix.lower() in PICTURES:
+        draw_timeline(path, found, f"Who speaks when in {name}")
+    else:
+        write_turns(path, found, name)

@@ -1,0 +1,166 @@
+"""Who speaks when?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hive_mtl.audio import SAMPLE_RATE, Source, Wave, describe_source
+from hive_mtl.calibration import Sides
+from hive_mtl.description import ONNX_EMBEDDING
+from hive_mtl.errors import AudioError, ConfigError
+from hive_mtl.use.cluster import similarities
+from hive_mtl.use.embedding import ENOUGH_SPEECH_S
+from hive_mtl.use.engine import Engine
+from hive_mtl.use.scoring import Voice, threshold
+from hive_mtl.use.segments import SpeechSegment, speech_segments
+from hive_mtl.use.speakers import Hops, Labels, means, whose
+from hive_mtl.use.verify import FALSE_ALARM, calibration_of, cohort_of
+
+if TYPE_CHECKING:
+    from hive_mtl.use.model import Model
+
+WINDOW_S, HOP_S = 1.5, 0.25
+PAUSE_S = 0.5  # of one voice: a shorter one does not end its turn
+_WINDOW, _HOP = round(WINDOW_S * SAMPLE_RATE), round(HOP_S * SAMPLE_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One voice speaks.
+
+    Attributes:
+        start_s: where in the recording it begins.
+        end_s: where it ends.
+        speaker: who it is.
+    """
+
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diarization:
+    """Who speaks when in a recording.
+
+    Attributes:
+        turns: in order; one voice at a time.
+        model_id: the model that heard it.
+    """
+
+    turns: tuple[Turn, ...]
+    model_id: str
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Who speaks, in the order in which they are first heard."""
+        return tuple(dict.fromkeys(turn.speaker for turn in self.turns))
+
+
+def diarize(
+    model: "Model",
+    engine: Engine,
+    source: Source,
+    voices: int | None = None,
+    known: Mapping[str, Voice] | None = None,
+) -> Diarization:
+    """Tells who speaks when; see :meth:`hive_mtl.Model.diarize`."""
+    if voices is not None and voices < 1:
+        raise ConfigError(f"voices {voices}: give 1 or more, or none if it is not known")
+    if known:
+        calibration_of(model)  # before any work
+    hops = _hops(engine, source)
+    labels = whose(hops, voices)
+    names = _names(model, hops, labels, known or {})
+    return Diarization(tuple(_turns(hops, labels, names)), model.description.model_id)
+
+
+def _hops(engine: Engine, source: Source) -> Hops:
+    """The speech of a recording in steps of :data:`HOP_S`, and the vector around each.
+
+    Raises:
+        AudioError: there is less than a second of speech.
+    """
+    spans, vectors = [], []
+    for span, outputs in engine.run(_windows(source)):
+        if outputs is not None:
+            spans.append(span)
+            vectors.append(outputs[ONNX_EMBEDDING])
+    speech_s = sum(end - start for start, end in spans)
+    if speech_s < ENOUGH_SPEECH_S:
+        raise AudioError(
+            f"{describe_source(source)}: not enough speech ({speech_s:.1f} s) to tell who speaks: "
+            f"give {ENOUGH_SPEECH_S:g} s or more"
+        )
+    start_s, end_s = np.array(spans).T
+    return Hops(start_s, end_s, np.stack(vectors), WINDOW_S)
+
+
+def _windows(source: Source) -> Iterator[tuple[tuple[float, float], Wave]]:
+    """Where each hop begins and ends, in seconds, and the window around it, inside its segment."""
+    for segment in speech_segments(source):
+        yield from _windows_of(segment)
+
+
+def _windows_of(segment: SpeechSegment) -> Iterator[tuple[tuple[float, float], Wave]]:
+    length = len(segment.wave)
+    for start in range(0, length, _HOP):
+        end = min(start + _HOP, length)
+        first = max(0, min((start + end - _WINDOW) // 2, length - _WINDOW))
+        span = segment.start_s + start / SAMPLE_RATE, segment.start_s + end / SAMPLE_RATE
+        yield span, segment.wave[first : first + _WINDOW]
+
+
+def _names(model: "Model", hops: Hops, labels: Labels, known: Mapping[str, Voice]) -> list[str]:
+    """What each voice is called: a known voice by its name, the others by numbers."""
+    named = _recognised(model, hops, labels, known) if known else {}
+    voices = range(int(labels.max()) + 1)
+    kind = "unknown" if known else "speaker"
+    others = [voice for voice in voices if voice not in named]
+    return [named.get(voice) or f"{kind} {1 + others.index(voice)}" for voice in voices]
+
+
+def _recognised(
+    model: "Model", hops: Hops, labels: Labels, known: Mapping[str, Voice]
+) -> dict[int, str]:
+    """The names of those voices that are known ones.
+
+    A name goes to one voice at most, the likeliest pair first, and every pair needs the threshold
+    of :meth:`hive_mtl.Model.verify`.
+    """
+    calibration = calibration_of(model)
+    heard, names = means(hops.vectors, labels), list(known)
+    enrolled = [known[name] for name in names]
+    clearest = max(voice.snr_db for voice in enrolled)  # so clear the recording is taken to be
+    sides = Sides(
+        np.append(
+            np.bincount(labels, hops.end_s - hops.start_s),
+            [voice.speech_seconds for voice in enrolled],
+        ),
+        np.append(np.full(len(heard), clearest), [voice.snr_db for voice in enrolled]),
+    )
+    vectors = np.stack([*heard, *(voice.vector for voice in enrolled)])
+    alike = similarities(vectors, sides, calibration, cohort_of(model, calibration))
+    llr = alike[: len(heard), len(heard) :]
+    enough = threshold(calibration, FALSE_ALARM)
+    found: dict[int, str] = {}
+    while llr.max() >= enough:
+        voice, name = np.unravel_index(llr.argmax(), llr.shape)
+        found[int(voice)] = names[name]
+        llr[voice], llr[:, name] = -np.inf, -np.inf
+    return found
+
+
+def _turns(hops: Hops, labels: Labels, names: list[str]) -> Iterator[Turn]:
+    """Neighbouring hops of one voice together, short pauses included."""
+    ends = (np.diff(labels) != 0) | (hops.start_s[1:] - hops.end_s[:-1] >= PAUSE_S)
+    first = np.append(0, np.flatnonzero(ends) + 1)
+    last = np.append(np.flatnonzero(ends), len(labels) - 1)
+    for start, end in zip(first, last, strict=True):
+        yield Turn(
+            round(float(hops.start_s[start]), 3),
+            round(float(hops.end_s[end]), 3),
+            names[labels[start]],
+        )
