@@ -1,8 +1,8 @@
 """Files of embeddings: NumPy's .npz, and Parquet for millions of them.
 
 ``.npz``: one entry a recording, the key is the path as it was given and the value the float32 unit
-vector ``(dim,)``, or its bits ``(bits / 8,)`` in uint8; ``numpy.load`` reads it. The model's id stands in the comment of the zip
-archive, so that every key is a recording.
+vector ``(dim,)``, or its packed bits ``(bits / 8,)`` in uint8; ``numpy.load`` reads it. The model's
+id stands in the comment of the zip archive, so that every key is a recording.
 
 ``.parquet``: the columns path, vector, model_id, speech_seconds, snr_db, clipped, flags.
 """
