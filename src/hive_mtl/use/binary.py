@@ -58,13 +58,12 @@ def cosine_of(distance: npt.NDArray[np.integer[Any]], bits: int) -> Float32s:
 
 
 def signs(codes: Codes) -> Float32s:
-    """Bits as vectors of unit norm, ``(n, bits / 8)`` -> ``(n, bits)``.
+    """Bits as 1 and -1, ``(n, bits / 8)`` -> ``(n, bits)``.
 
-    The product of two is ``1 - 2 d / bits``, which orders as the cosine does; that of one with
+    The product of two is ``bits - 2 d``, which orders as the cosine does; that of one with
     :func:`projected` compares bits that are stored with a vector that is at hand, and loses less.
     """
-    ones = np.unpackbits(codes, axis=1).astype(np.float32)
-    return np.asarray((2 * ones - 1) / np.sqrt(ones.shape[1]), dtype=np.float32)
+    return 2 * np.unpackbits(codes, axis=1).astype(np.float32) - 1
 
 
 def projected(vectors: Floats, bits: int) -> Float32s:
