@@ -35,6 +35,8 @@ NOTE = (
 )
 _FEWEST = 5  # speakers of a corpus that counts in the mean: draws of fewer are mostly undefined
 _FLOAT_BITS = 32
+# Products of signs stay below 1, where scores end, and exact, so that equal distances tie.
+_SCALE = np.float32(32)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _smaller_forms(embedded: EmbeddedTable) -> Iterator[_Form]:
 
 
 def _as_bits(vectors: Float32s, bits: int) -> Float32s:
-    return signs(binarise(vectors, bits))
+    return signs(binarise(vectors, bits)) / _SCALE
 
 
 def _axes(vectors: Float32s, count: int) -> Float32s:

@@ -23,7 +23,9 @@ T = TypeVar("T")
 
 _SAMPLE = 16_384  # rows
 _FEWEST = 4  # of them: fewer tell little of how many rows are as near
-_ROUNDING = 1e-5  # by which a product of unit vectors may differ from itself in another block
+_ROUNDING = np.float32(
+    1e-5
+)  # by which a product of unit vectors may differ from itself in another block
 _AT_ONCE = 2**18  # products, which stay in a core's cache
 _LEAST_ROWS = 4_096  # a thread is not worth starting for fewer
 
