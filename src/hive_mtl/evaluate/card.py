@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.description import HeadDescription, ModelDescription
-from hive_mtl.evaluate import tables
+from hive_mtl.evaluate import tables, voice_tables
 from hive_mtl.evaluate.groups import age_groups
 from hive_mtl.evaluate.report import Report
 from hive_mtl.learn.tasks import get_task
@@ -93,7 +93,7 @@ def card(description: ModelDescription, report: Report, labels: Labels, about: s
         verification=tables.verification(report.verification),
         groups=f"{tables.GROUPS_NOTE}\n\n{tables.groups(report.groups)}",
         conditions="\n\n".join(conditions[1:]) or "Not measured.",
-        identification=tables.identification(report.identification),
+        identification=voice_tables.identification(report.identification),
         attributes=f"{tables.ATTRIBUTES_NOTE}\n\n{tables.attributes(report.attributes)}",
         withheld=_withheld(description.heads),
         coverage=tables.coverage(report.coverage),

@@ -8,6 +8,7 @@ from hive_mtl.evaluate.clustering import judge_clustering
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.groups import judge_groups
 from hive_mtl.evaluate.identification import identify
+from hive_mtl.evaluate.open_set import identify_open_set
 from hive_mtl.evaluate.original_test import original_test as identify_as_original
 from hive_mtl.evaluate.report import Report
 from hive_mtl.evaluate.verification import Verifier
@@ -61,6 +62,10 @@ def evaluate(
         for corpus in embedded.corpora
         for row in identify(embedded, corpus, min_duration_s, resampling)
     ]
+    open_set = [
+        identify_open_set(embedded, corpus, min_duration_s, resampling)
+        for corpus in embedded.corpora
+    ]
     if original_test:
         identification += identify_as_original(model, embedded, resampling)
     attributes: list[Attribute] = []
@@ -82,4 +87,5 @@ def evaluate(
             judge_clustering(embedded, model.calibration, [corpus], min_duration_s)
             for corpus in embedded.corpora
         ),
+        open_set=tuple(open_set),
     )

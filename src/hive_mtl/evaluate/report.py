@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hive_mtl.atomic import atomic_write
-from hive_mtl.evaluate import plots, tables
+from hive_mtl.evaluate import plots, tables, voice_tables
 from hive_mtl.evaluate.attributes import Attribute
+from hive_mtl.evaluate.binary import Kept
 from hive_mtl.evaluate.clustering import Clustered
 from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.open_set import OpenSet
 from hive_mtl.evaluate.verification import Verification
 
 
@@ -30,9 +32,11 @@ class Report:
         attributes: by task and corpus.
         failures: every recording without a vector.
         groups: verification by corpus and group of voices.
+        open_set: identification by corpus, where half of the speakers are unknown.
         split: what of the data was judged; empty for all of it.
         conditions: by degradation and corpus; empty where they were not asked for.
         clustering: by corpus, and of corpora together where that was asked for.
+        binary: by corpus and form of the embedding; empty where it was not asked for.
     """
 
     model_id: str
@@ -46,9 +50,11 @@ class Report:
     attributes: tuple[Attribute, ...]
     failures: tuple[Failure, ...]
     groups: tuple[Verification, ...] = ()
+    open_set: tuple[OpenSet, ...] = ()
     split: str = ""
     conditions: tuple[Condition, ...] = ()
     clustering: tuple[Clustered, ...] = ()
+    binary: tuple[Kept, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes ``report.json``, ``report.md``, ``det.png`` and ``scores.png``.
@@ -96,10 +102,12 @@ class Report:
             *tables.conditions(self.conditions),
             "## Identification",
             closed_set,
-            tables.identification(self.identification),
+            voice_tables.identification(self.identification),
             "## Clustering",
-            tables.CLUSTERING_NOTE,
-            tables.clustering(self.clustering),
+            voice_tables.CLUSTERING_NOTE,
+            voice_tables.clustering(self.clustering),
+            *voice_tables.open_set(self.open_set),
+            *voice_tables.binary(self.binary),
             "## Attributes",
             tables.ATTRIBUTES_NOTE,
             tables.attributes(self.attributes),

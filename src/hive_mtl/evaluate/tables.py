@@ -1,18 +1,14 @@
 """The tables of a report, in Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hive_mtl.description import DataSummary
 from hive_mtl.evaluate.attributes import BALANCED_ACCURACY, Attribute
-from hive_mtl.evaluate.bootstrap import Estimate
-from hive_mtl.evaluate.clustering import Clustered
 from hive_mtl.evaluate.conditions import Condition
-from hive_mtl.evaluate.diarization import Diarized
 from hive_mtl.evaluate.embedded import Coverage, Failure
-from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.markdown import NOT_DEFINED, percent, plain, table
 from hive_mtl.evaluate.verification import Verification
 
-NOT_DEFINED = "n/a"
 GROUPS_NOTE = (
     "Pairs inside one group of voices: of one gender, or of one age. n/a with fewer than five "
     "voices. A label that two groups share, such as 'teens', counts for neither."
@@ -22,11 +18,6 @@ CONDITIONS_NOTE = (
     "are shorter are left as they are. Noise is babble in half of the recordings and pink in the "
     "others; the telephone is a band of 300 to 3,400 Hz, coded as G.711 does. 'Answered by verify' "
     "are recordings with a second of speech or more."
-)
-CLUSTERING_NOTE = (
-    "The recordings of some voices are grouped without being told how many voices there are. Means "
-    "over draws of voices, in brackets where 95% of the draws lie. Precision, recall and F are "
-    "B-cubed (Bagga and Baldwin, 1998); a recording with too little speech to be grouped has none."
 )
 ATTRIBUTES_NOTE = (
     "Beside each figure that of the best constant answer. ECE is the expected calibration error of "
@@ -104,9 +95,9 @@ def verification(rows: Sequence[Verification]) -> str:
                 f"{row.speakers} / {row.utterances}",
                 f"{row.targets} / {row.nontargets}",
                 row.unscored,
-                _percent(row.eer),
-                _plain(row.min_dcf),
-                _plain(row.cllr),
+                percent(row.eer),
+                plain(row.min_dcf),
+                plain(row.cllr),
                 NOT_DEFINED if row.min_cllr is None else f"{row.min_cllr:z.3f}",
             )
             for row in rows
@@ -124,8 +115,8 @@ def groups(rows: Sequence[Verification]) -> str:
                 row.scope,
                 f"{row.speakers} / {row.utterances}",
                 f"{row.targets} / {row.nontargets}",
-                _percent(row.eer),
-                _plain(row.cllr),
+                percent(row.eer),
+                plain(row.cllr),
             )
             for row in rows
         ),
@@ -144,7 +135,7 @@ def conditions(rows: Sequence[Condition]) -> list[str]:
             (
                 row.corpus,
                 row.name,
-                _percent(row.eer),
+                percent(row.eer),
                 f"{row.embedded / row.utterances:.1%}",
                 f"{row.answerable / row.utterances:.1%}",
                 row.untouched,
@@ -154,54 +145,6 @@ def conditions(rows: Sequence[Condition]) -> list[str]:
         ),
     )
     return ["## Conditions", CONDITIONS_NOTE, shown]
-
-
-def identification(rows: Sequence[Identification]) -> str:
-    """Top-1 accuracy of each corpus and scope."""
-    return table(
-        ("corpus", "voices", "speakers", "probes", "top-1 %"),
-        ((row.corpus, row.scope, row.speakers, row.probes, _percent(row.top1)) for row in rows),
-    )
-
-
-def clustering(rows: Sequence[Clustered]) -> str:
-    """How well the recordings of each corpus, or of several together, are grouped by voice."""
-    return table(
-        ("voices of", "voices x draws", "utterances", "groups", "precision %", "recall %", "F %"),
-        (
-            (
-                " + ".join(row.corpora),
-                f"{row.voices} x {row.draws}",
-                f"{row.utterances:.0f}",
-                _plain(row.groups, digits=1),
-                _percent(row.precision),
-                _percent(row.recall),
-                _percent(row.f),
-            )
-            for row in rows
-        ),
-    )
-
-
-def diarization(rows: Sequence[Diarized]) -> str:
-    """Diarization error rates by how many voices speak, told how many there are and not."""
-    header = ("voices", "number told", "dialogues", "counted right", "DER %", "miss %")
-    return table(
-        (*header, "false alarm %", "confusion %", "full DER %", "JER %"),
-        (
-            (
-                row.voices,
-                "yes" if row.told else "no",
-                row.dialogues,
-                f"{row.counted_right:.0%}",
-                _percent(row.der),
-                *(f"{100 * part:.1f}" for part in (row.miss, row.false_alarm, row.confusion)),
-                _percent(row.full_der),
-                _percent(row.jer),
-            )
-            for row in rows
-        ),
-    )
 
 
 def attributes(rows: Sequence[Attribute]) -> str:
@@ -260,8 +203,8 @@ def beside_guess(row: Attribute) -> tuple[str, str]:
     if row.guess is None:
         return NOT_DEFINED, NOT_DEFINED
     if row.metric == BALANCED_ACCURACY:
-        return _percent(row.value), f"{100 * row.guess:.1f}"
-    return _plain(row.value, digits=2), f"{row.guess:.2f}"
+        return percent(row.value), f"{100 * row.guess:.1f}"
+    return plain(row.value, digits=2), f"{row.guess:.2f}"
 
 
 def _calibration(row: Attribute) -> str:
@@ -269,33 +212,4 @@ def _calibration(row: Attribute) -> str:
         error = row.calibration_error
         return NOT_DEFINED if error is None else f"ECE {100 * error:.1f}%"
     inside = row.interval_coverage
-    return NOT_DEFINED if inside is None else f"inside {_percent(inside)} %"
-
-
-def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return NOT_DEFINED
-    return f"{100 * estimate.value:.2f}{_interval(estimate, 100, 1)}"
-
-
-def _plain(estimate: Estimate | None, digits: int = 3) -> str:
-    if estimate is None:
-        return NOT_DEFINED
-    return f"{estimate.value:.{digits}f}{_interval(estimate, 1, digits)}"
-
-
-def _interval(estimate: Estimate, factor: float, digits: int) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f" [{NOT_DEFINED}]"
-    return f" [{factor * estimate.low:.{digits}f}, {factor * estimate.high:.{digits}f}]"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; n/a where it has no rows."""
-    lines = [_line(header), _line(["---"] * len(header)), *map(_line, rows)]
-    return "\n".join(lines) if len(lines) > 2 else f"{NOT_DEFINED}: no data for it"
-
-
-def _line(cells: Sequence[object]) -> str:
-    escaped = [str(cell).replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
+    return NOT_DEFINED if inside is None else f"inside {percent(inside)} %"

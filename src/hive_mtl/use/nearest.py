@@ -1,4 +1,4 @@
-"""The highest products of queries with many rows.
+"""The highest products of queries with many rows, all of unit norm.
 
 A sample of the rows says which products are high, so that one pass over all rows keeps few. NumPy
 lets go of the interpreter's lock inside that pass, so threads share the rows.
@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 _SAMPLE = 16_384  # rows
 _FEWEST = 4  # of them: fewer tell little of how many rows are as near
+_ROUNDING = np.float32(
+    1e-5
+)  # by which a product of unit vectors may differ from itself in another block
 _AT_ONCE = 2**18  # products, which stay in a core's cache
 _LEAST_ROWS = 4_096  # a thread is not worth starting for fewer
 
@@ -87,7 +90,7 @@ def _limits(sample: Float32s, queries: Float32s, place: int) -> Float32s:
     """The product at this place, counted from the highest, of each query: ``(q, 1)``."""
     products = queries @ sample.T
     index = max(0, len(sample) - place)
-    return np.partition(products, index, axis=1)[:, index : index + 1]
+    return np.partition(products, index, axis=1)[:, index : index + 1] - _ROUNDING
 
 
 def _first(rows: Indices, products: Float32s, k: int) -> Found:

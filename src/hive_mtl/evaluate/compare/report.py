@@ -21,7 +21,7 @@ from hive_mtl.evaluate.compare.results import (
     Comparison,
     interval,
 )
-from hive_mtl.evaluate.tables import NOT_DEFINED, table
+from hive_mtl.evaluate.markdown import NOT_DEFINED, table
 
 JSON, MARKDOWN, HTML = "compare.json", "compare.md", "compare.html"
 PROVISIONAL = (

@@ -1,6 +1,6 @@
 """The commands of those who make models. Each imports what it needs when it is called."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,6 @@ from hive_mtl.faces.cli.answers import (
     Json,
     Overrides,
     Tasks,
-    complain,
     complain_of,
     print_json,
 )
@@ -39,31 +38,6 @@ class RunOptions:
 
 
 _AS_THE_RECIPE_SAYS = RunOptions()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Judged:
-    """What of the data a model is measured on.
-
-    Attributes:
-        split: Use only the rows of this split. 'validation', where no row is of it, are the voices
-            that training holds out by their hash: one in ten of split 'train' or of none.
-        trials: Use the pairs of this list (VoxCeleb's or Kaldi's form) instead of all pairs.
-        original_test: Identify as the original's test did as well: the first utterance of each
-            voice enrolled, whole utterances and crops of 1.6 s.
-        clustered: Cluster voices of these corpora together as well, such as 'here,there'.
-        conditions: Judge shorter, noisier and telephone versions of the recordings as well.
-    """
-
-    split: str | None = None
-    trials: Path | None = None
-    original_test: bool = False
-    clustered: str | None = None
-    conditions: bool = False
-
-
-_EVERYTHING = Judged()
 
 
 def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
@@ -143,94 +117,6 @@ def train(
     )
     print(f"{run.folder}: trained; hive-mtl evaluate {run.folder} --data DATA measures it")
     return complain_of(run.failures)
-
-
-def evaluate(
-    model: str,
-    /,
-    *,
-    data: Data,
-    judged: Judged = _EVERYTHING,
-    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
-    card: Path | None = None,
-    as_json: Json = False,
-) -> int:
-    """Measure a model on labelled recordings.
-
-    Args:
-        model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
-        out: The folder for the report: report.json, report.md, det.png, scores.png.
-        card: The model card to write; its figures under --conditions are measured for it.
-    """
-    import hive_mtl
-    from hive_mtl.evaluate import evaluate, judge_conditions, read_trials, take_split
-    from hive_mtl.evaluate.card import about_model, write_card
-    from hive_mtl.evaluate.clustering import cluster_together
-    from hive_mtl.learn import corpora
-
-    everything = table = corpora.read_all(data)
-    if judged.split is not None:
-        table = take_split(table, judged.split, ", ".join(data))
-    pairs = None if judged.trials is None else read_trials(judged.trials, table)
-    loaded = hive_mtl.load(model)
-    for folder in (out, card and card.parent):
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)  # lest hours of work end at a wrong place
-    report = evaluate(loaded, table, trials=pairs, original_test=judged.original_test)
-    report = replace(report, split=judged.split or "")
-    if judged.clustered:
-        together = cluster_together(loaded, table, judged.clustered.split(","))
-        report = replace(report, clustering=(*report.clustering, together))
-    if judged.conditions or card is not None:
-        report = replace(report, conditions=judge_conditions(loaded, table))
-    if card is not None:
-        write_card(card, loaded.description, report, everything, about_model(loaded.file))
-    if out is not None:
-        report.write(out)
-    for failure in report.failures:
-        complain(f"{failure.path}: {failure.reason}")
-    if as_json:
-        print_json(asdict(report))
-    else:
-        print(report.markdown())
-    return 2 if report.failures else 0
-
-
-def evaluate_diarization(
-    model: str,
-    /,
-    *,
-    data: Data,
-    split: str | None = None,
-    dialogues: int = 60,
-    seed: int = 0,
-    as_json: Json = False,
-) -> int:
-    """Measure who speaks when on dialogues composed of labelled recordings.
-
-    Each is of two to six voices of one corpus, in one simulated room and one noise.
-
-    Args:
-        model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
-        split: Use only the rows of this split; 'validation' as for evaluate.
-        dialogues: How many to compose.
-        seed: Of who speaks, when, where and through which noise.
-    """
-    import hive_mtl
-    from hive_mtl.evaluate import tables, take_split
-    from hive_mtl.evaluate.dialogues import compose_dialogues
-    from hive_mtl.evaluate.diarization import judge_diarization
-    from hive_mtl.learn import corpora
-
-    table = corpora.read_all(data)
-    if split is not None:
-        table = take_split(table, split, ", ".join(data))
-    rows = judge_diarization(hive_mtl.load(model), compose_dialogues(table, dialogues, seed))
-    if as_json:
-        print_json([asdict(row) for row in rows])
-    else:
-        print(tables.diarization(rows))
-    return 0
 
 
 def export(
