@@ -8,6 +8,7 @@ import numpy as np
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate, Statistic
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import identify
+from hive_mtl.evaluate.open_set import identify_open_set
 from hive_mtl.evaluate.verification import Verifier
 
 REPLICATES, SEED = 1000, 0
@@ -93,6 +94,18 @@ def compare_identification(
         return [(row.scope, row.top1 is not None) for row in rows]
 
     return _compare(ours, theirs, judge, ("top-1",))
+
+
+def compare_open_set(
+    ours: Sequence[EmbeddedTable], theirs: Sequence[EmbeddedTable]
+) -> list[Figure]:
+    """Detection and identification rate at 1% false alarms, half of the speakers unknown."""
+
+    def judge(embedded: EmbeddedTable, corpus: str, asked: Asked) -> list[tuple[str, bool]]:
+        found = identify_open_set(embedded, corpus, MIN_S, asked)
+        return [("all", found.detected is not None)]
+
+    return _compare(ours, theirs, judge, ("DIR at 1%",))
 
 
 # Of a table and a corpus: the scopes that are judged, and whether there is a figure of each.

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import hive_mtl as hive
 from hive_mtl.faces import cli
 from hive_mtl.faces.cli import use
+from hive_mtl.use.binary import binarise
 from tiny_model import AGE, DIM, GENDER, description, save_tiny_model
 
 RATE = 16_000
@@ -77,6 +79,26 @@ def test_embed_writes_parquet(run: Run) -> None:
     table = parquet.read_table("out.parquet")
     assert table["path"].to_pylist() == ["low.wav", "high.flac"]
     assert set(table["model_id"].to_pylist()) == {"tiny-0123456789ab"}
+
+
+@pytest.mark.parametrize("out", ["bits.npz", "bits.parquet"])
+def test_embed_writes_bits(run: Run, out: str) -> None:
+    pytest.importorskip("pyarrow")
+    recordings = ["low.wav", "high.flac"]
+    assert embed(run, recordings)[0] == 0
+    assert embed(run, [*recordings, "--bits", "256"], out)[0] == 0
+    bits, vectors = (hive.read_vectors(Path(each)) for each in (out, "out.npz"))
+    assert (bits.paths, bits.model_id, bits.bits) == (vectors.paths, vectors.model_id, 256)
+    assert vectors.bits is None
+    assert bits.vectors.dtype == np.uint8
+    np.testing.assert_array_equal(bits.vectors, binarise(vectors.vectors, 256))
+
+
+def test_embed_refuses_other_numbers_of_bits(run: Run) -> None:
+    status, out, err = embed(run, ["low.wav", "--bits", "100"])
+    assert (status, out) == (2, "")
+    assert "256" in err
+    assert not Path("out.npz").exists()
 
 
 def test_embed_takes_a_list_and_a_recording_once(run: Run) -> None:

@@ -370,6 +370,14 @@ class TestVectorsFile:
         assert hive.write_vectors(path, "some-model", []) == 0
         assert hive.read_vectors(path).paths == ()
 
+    def test_too_few_bits_are_seen_before_the_work(self, tmp_path) -> None:
+        def work():
+            pytest.fail("it began to embed")
+            yield
+
+        with pytest.raises(hive.ConfigError, match="256, 512, 1024"):
+            hive.write_vectors(tmp_path / "out.npz", "some-model", work(), bits=8)
+
     def test_a_failure_leaves_no_file(self, entries, tmp_path) -> None:
         with pytest.raises(hive.DataError, match="UTF-8"):
             hive.write_vectors(

@@ -6,6 +6,7 @@ The peer runs in ``.venv-peer``, which is made on first use; its weights are in 
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from paired import (
     REPLICATES,
     Figure,
     compare_identification,
+    compare_open_set,
     compare_verification,
     figure_table,
     markdown,
@@ -38,7 +40,7 @@ from hive_mtl.learn.utterances import training_utterances
 
 NAME = "Resemblyzer 0.1.4"
 DEGRADED = ("2s", "noise 10 dB")  # see hive_mtl.evaluate.degrade
-PARTS = ("voices", "degraded", "attributes", "costs")
+PARTS = ("voices", "open_set", "degraded", "attributes", "costs")
 CACHE = environments.ROOT / "runs" / "peer"
 
 
@@ -73,12 +75,19 @@ class Comparison:
 
     def voices(self) -> dict[str, list[dict[str, Any]]]:
         """Verification and identification, by our scores and by plain cosines."""
-        plain = replace(self.judged.ours, cohort=None)
-        found = {}
-        for title, ours in (("Voices", self.judged.ours), ("Voices, plain cosines", plain)):
-            both = [ours], [self.judged.peer]
-            figures = compare_verification(*both) + compare_identification(*both)
-            found[title] = _shown(title, figures)
+        return self._by_both_scores("Voices", compare_verification, compare_identification)
+
+    def open_set(self) -> dict[str, list[dict[str, Any]]]:
+        """Identification where half of the speakers are unknown, likewise."""
+        return self._by_both_scores("Open set", compare_open_set)
+
+    def _by_both_scores(
+        self, title: str, *compare: Callable[..., list[Figure]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        plain, found = replace(self.judged.ours, cohort=None), {}
+        for name, ours in ((title, self.judged.ours), (f"{title}, plain cosines", plain)):
+            figures = [each for one in compare for each in one([ours], [self.judged.peer])]
+            found[name] = _shown(name, figures)
         return found
 
     def degraded(self) -> dict[str, list[dict[str, Any]]]:

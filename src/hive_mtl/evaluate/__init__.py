@@ -3,6 +3,7 @@
 from hive_mtl.errors import MissingExtraError
 
 try:
+    from hive_mtl.evaluate.binary import judge_binary
     from hive_mtl.evaluate.conditions import judge_conditions
     from hive_mtl.evaluate.degrade import embed_degraded
     from hive_mtl.evaluate.finishing import finish
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate",
     "finish",
     "fit_heads",
+    "judge_binary",
     "judge_conditions",
     "read_trials",
     "take_split",

@@ -140,12 +140,15 @@ class EmbeddedTable:
             return cosine
         return adaptive_s_norm(cosine, self._level[trials.left], other._level[trials.right])
 
-    def score_matrix(self, left: Indices, right: Indices) -> Floats:
-        """The scores of utterances with others: ``(left, right)``."""
-        cosine = (self.vectors[left] @ self.vectors[right].T).astype(np.float64)
+    def score_matrix(
+        self, left: Indices, right: Indices, other: "EmbeddedTable | None" = None
+    ) -> Floats:
+        """The scores of utterances with those of ``other``, if it is given: ``(left, right)``."""
+        other = self if other is None else other
+        cosine = (self.vectors[left] @ other.vectors[right].T).astype(np.float64)
         if self.cohort is None:
             return cosine
-        return adaptive_s_norm(cosine, self._level[left][:, None], self._level[right][None, :])
+        return adaptive_s_norm(cosine, self._level[left][:, None], other._level[right][None, :])
 
     @cached_property
     def _level(self) -> Floats:

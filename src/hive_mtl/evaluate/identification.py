@@ -56,14 +56,16 @@ def identify(
     crosses = embedded.crosses_sessions(utterances)
     results = []
     for scope, closed_sets in (("all", [utterances]), ("within gender", within)):
-        counts = [_count(embedded, each, crosses, bootstrap.seed) for each in closed_sets]
+        counts = [count_identified(embedded, each, crosses, bootstrap.seed) for each in closed_sets]
         tried, right = np.concatenate([np.empty((2, 0)), *counts], axis=1)
         accuracy = top1(tried, right, bootstrap)
         results.append(Identification(corpus, scope, len(tried), int(tried.sum()), accuracy))
     return results
 
 
-def _count(embedded: EmbeddedTable, utterances: Indices, crosses: bool, seed: int) -> Floats:
+def count_identified(
+    embedded: EmbeddedTable, utterances: Indices, crosses: bool, seed: int
+) -> Floats:
     """How many probes of each speaker were tried and identified, ``(2, speakers)``."""
     speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
     sessions = embedded.session[utterances]
@@ -75,7 +77,7 @@ def _count(embedded: EmbeddedTable, utterances: Indices, crosses: bool, seed: in
         is_probe = np.ones(len(utterances), dtype=np.bool_)
         is_probe[enrolled] = False
         if crosses:
-            is_probe &= _known_and_different(sessions, sessions[enrolled][speaker])
+            is_probe &= other_sessions(sessions, sessions[enrolled][speaker])
         probes = np.flatnonzero(is_probe)
         found = identified(embedded, utterances[probes], utterances[enrolled], speaker[probes])
         tried += np.bincount(speaker[probes], minlength=len(speakers))
@@ -96,7 +98,8 @@ def top1(tried: Floats, right: Floats, bootstrap: Bootstrap) -> Estimate | None:
     return bootstrap.estimate(accuracy, len(tried))[0]
 
 
-def _known_and_different(sessions: Sessions, others: Sessions) -> Bools:
+def other_sessions(sessions: Sessions, others: Sessions) -> Bools:
+    """Where two sessions ``(utterances,)`` each are known and not the same."""
     pairs = zip(sessions, others, strict=True)
     return np.array([a != b and None not in (a, b) for a, b in pairs], dtype=np.bool_)
 

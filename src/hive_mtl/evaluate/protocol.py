@@ -7,6 +7,7 @@ from hive_mtl.evaluate.bootstrap import SEED, Bootstrap
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.groups import judge_groups
 from hive_mtl.evaluate.identification import identify
+from hive_mtl.evaluate.open_set import identify_open_set
 from hive_mtl.evaluate.original_test import original_test as identify_as_original
 from hive_mtl.evaluate.report import Report
 from hive_mtl.evaluate.verification import Verifier
@@ -59,6 +60,10 @@ def evaluate(
         for corpus in embedded.corpora
         for row in identify(embedded, corpus, min_duration_s, resampling)
     ]
+    open_set = [
+        identify_open_set(embedded, corpus, min_duration_s, resampling)
+        for corpus in embedded.corpora
+    ]
     if original_test:
         identification += identify_as_original(model, embedded, resampling)
     attributes: list[Attribute] = []
@@ -76,4 +81,5 @@ def evaluate(
         attributes=tuple(attributes),
         failures=embedded.failures,
         groups=tuple(groups),
+        open_set=tuple(open_set),
     )

@@ -7,9 +7,11 @@ from pathlib import Path
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate import plots, tables
 from hive_mtl.evaluate.attributes import Attribute
+from hive_mtl.evaluate.binary import Kept
 from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.open_set import OpenSet
 from hive_mtl.evaluate.verification import Verification
 
 
@@ -29,8 +31,10 @@ class Report:
         attributes: by task and corpus.
         failures: every recording without a vector.
         groups: verification by corpus and group of voices.
+        open_set: identification by corpus, where half of the speakers are unknown.
         split: what of the data was judged; empty for all of it.
         conditions: by degradation and corpus; empty where they were not asked for.
+        binary: by corpus and form of the embedding; empty where it was not asked for.
     """
 
     model_id: str
@@ -44,8 +48,10 @@ class Report:
     attributes: tuple[Attribute, ...]
     failures: tuple[Failure, ...]
     groups: tuple[Verification, ...] = ()
+    open_set: tuple[OpenSet, ...] = ()
     split: str = ""
     conditions: tuple[Condition, ...] = ()
+    binary: tuple[Kept, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes ``report.json``, ``report.md``, ``det.png`` and ``scores.png``.
@@ -94,6 +100,8 @@ class Report:
             "## Identification",
             closed_set,
             tables.identification(self.identification),
+            *tables.open_set(self.open_set),
+            *tables.binary(self.binary),
             "## Attributes",
             tables.ATTRIBUTES_NOTE,
             tables.attributes(self.attributes),

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hive_mtl.description import DataSummary
 from hive_mtl.evaluate.attributes import BALANCED_ACCURACY, Attribute
+from hive_mtl.evaluate.binary import NOTE as BINARY_NOTE
+from hive_mtl.evaluate.binary import Kept
 from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.conditions import Condition
 from hive_mtl.evaluate.embedded import Coverage, Failure
 from hive_mtl.evaluate.identification import Identification
+from hive_mtl.evaluate.open_set import NOTE as OPEN_SET_NOTE
+from hive_mtl.evaluate.open_set import OpenSet
 from hive_mtl.evaluate.verification import Verification
 
 NOT_DEFINED = "n/a"
@@ -157,6 +161,47 @@ def identification(rows: Sequence[Identification]) -> str:
     )
 
 
+def open_set(rows: Sequence[OpenSet]) -> list[str]:
+    """Identification where half of the speakers are unknown, as paragraphs; none without rows."""
+    if not rows:
+        return []
+    table = _table(
+        ("corpus", "enrolled / unknown speakers", "known / unknown probes", "DIR at 1% %"),
+        (
+            (
+                row.corpus,
+                f"{row.enrolled} / {row.unknown}",
+                f"{row.known_probes} / {row.unknown_probes}",
+                _percent(row.detected),
+            )
+            for row in rows
+        ),
+    )
+    return ["## Open-set identification", OPEN_SET_NOTE, table]
+
+
+def binary(rows: Sequence[Kept]) -> list[str]:
+    """EER and top-1 of each corpus in each form, as paragraphs; none where there are none."""
+    if not rows:
+        return []
+    table = _table(
+        ("corpus", "kept", "bytes", "EER %", "more than float32", "top-1 %", "more than float32"),
+        (
+            (
+                row.corpus,
+                row.form,
+                row.size,
+                _percent(row.eer),
+                _percent(row.eer_more, signed=True),
+                _percent(row.top1),
+                _percent(row.top1_more, signed=True),
+            )
+            for row in rows
+        ),
+    )
+    return ["## Kept in fewer bits", BINARY_NOTE, table]
+
+
 def attributes(rows: Sequence[Attribute]) -> str:
     """Each head on each corpus, beside the best constant answer; and whether its odds hold."""
     return _table(
@@ -225,10 +270,11 @@ def _calibration(row: Attribute) -> str:
     return NOT_DEFINED if inside is None else f"inside {_percent(inside)} %"
 
 
-def _percent(estimate: Estimate | None) -> str:
+def _percent(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate is None:
         return NOT_DEFINED
-    return f"{100 * estimate.value:.2f}{_interval(estimate, 100, 1)}"
+    sign = "+" if signed else ""
+    return f"{100 * estimate.value:{sign}.2f}{_interval(estimate, 100, 1)}"
 
 
 def _plain(estimate: Estimate | None, digits: int = 3) -> str:

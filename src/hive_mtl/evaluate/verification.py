@@ -106,13 +106,8 @@ class Verifier:
 
         Target pairs are across sessions where one of the speakers has two.
         """
+        trials = trials_among(self.embedded, utterances, groups)
         crosses = self.embedded.crosses_sessions(utterances)
-        pairs = all_pairs(
-            self.embedded.speaker[utterances].tolist(),
-            sessions=self.embedded.session[utterances].tolist() if crosses else None,
-            genders=groups,
-        )
-        trials = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
         return self._judge(corpus, scope, trials, crosses)
 
     def trial_list(self, name: str, trials: Trials) -> list[Verification]:
@@ -189,6 +184,19 @@ class Verifier:
         """Log-likelihood ratios ``(trials,)`` by the quality of both sides."""
         sides = self.embedded.sides(trials.left), self.embedded.sides(trials.right)
         return line(calibration, *sides).llr(score)
+
+
+def trials_among(
+    embedded: EmbeddedTable, utterances: Indices, groups: list[str | None] | None = None
+) -> Trials:
+    """All pairs of these utterances, as :meth:`Verifier.among` judges them."""
+    crosses = embedded.crosses_sessions(utterances)
+    pairs = all_pairs(
+        embedded.speaker[utterances].tolist(),
+        sessions=embedded.session[utterances].tolist() if crosses else None,
+        genders=groups,
+    )
+    return replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:

@@ -1,8 +1,8 @@
 """Files of embeddings: NumPy's .npz, and Parquet for millions of them.
 
 ``.npz``: one entry a recording, the key is the path as it was given and the value the float32 unit
-vector ``(dim,)``; ``numpy.load`` reads it. The model's id stands in the comment of the zip
-archive, so that every key is a recording.
+vector ``(dim,)``, or its packed bits ``(bits / 8,)`` in uint8; ``numpy.load`` reads it. The model's
+id stands in the comment of the zip archive, so that every key is a recording.
 
 ``.parquet``: the columns path, vector, model_id, speech_seconds, snr_db, clipped, flags.
 """
@@ -13,13 +13,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import ConfigError, DataError, MissingExtraError
+from hive_mtl.use.binary import binarise, check_bits
 from hive_mtl.use.embedding import Embedding
+
+Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 _ROW_GROUP = 4096
 
@@ -30,16 +34,28 @@ class Vectors:
 
     Attributes:
         paths: of the recordings, as they were given.
-        vectors: ``(recordings, dim)`` float32, rows of unit norm.
+        vectors: ``(recordings, dim)`` float32, rows of unit norm; or their packed bits
+            ``(recordings, bits / 8)`` uint8, which :mod:`hive_mtl.use.binary` compares.
         model_id: the model that made them; "" where the file does not say.
     """
 
     paths: tuple[str, ...]
-    vectors: npt.NDArray[np.float32]
+    vectors: Rows
     model_id: str
 
+    @property
+    def bits(self) -> int | None:
+        """Of a vector, where the file holds bits; None where it holds float32."""
+        return 8 * self.vectors.shape[1] if self.vectors.dtype == np.uint8 else None
 
-def write_vectors(path: Path, model_id: str, entries: Iterable[tuple[str, Embedding]]) -> int:
+
+def write_vectors(
+    path: Path,
+    model_id: str,
+    entries: Iterable[tuple[str, Embedding]],
+    *,
+    bits: int | None = None,
+) -> int:
     """Writes embeddings as they come, in bounded memory; the file is there whole or not at all.
 
     A path that comes twice is written once.
@@ -48,12 +64,13 @@ def write_vectors(path: Path, model_id: str, entries: Iterable[tuple[str, Embedd
         path: of the file; its suffix, ``.npz`` or ``.parquet``, says the format.
         model_id: the model that makes the embeddings.
         entries: the path of each recording as it was given, and its embedding.
+        bits: write so many bits of each vector in its place, see :mod:`hive_mtl.use.binary`.
 
     Returns:
         How many embeddings were written.
 
     Raises:
-        ConfigError: the suffix is neither of the two.
+        ConfigError: the suffix is neither of the two, or there cannot be so many bits.
         DataError: the file cannot be written (a folder of that name is seen before any embedding
             is asked for), or a path is not text in UTF-8.
         MissingExtraError: Parquet needs pyarrow, which is not installed.
@@ -64,8 +81,10 @@ def write_vectors(path: Path, model_id: str, entries: Iterable[tuple[str, Embedd
         raise ConfigError(f"{path}: embeddings are written as .npz or .parquet: choose one")
     if path.is_dir():
         raise DataError(f"{path}: is a folder: give the name of a file")
+    if bits is not None:
+        check_bits(bits)
     with atomic_write(path) as temporary:
-        return write(temporary, model_id, _once(entries))
+        return write(temporary, model_id, _once(entries), bits)
 
 
 def read_vectors(path: Path) -> Vectors:
@@ -100,13 +119,20 @@ def _once(entries: Iterable[tuple[str, Embedding]]) -> Iterator[tuple[str, Embed
             yield path, embedding
 
 
-def _write_npz(file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]]) -> int:
+def _written(embedding: Embedding, bits: int | None) -> Rows:
+    """What a file holds of an embedding: ``(dim,)``, or ``(bits / 8,)``."""
+    return embedding.vector if bits is None else binarise(embedding.vector[None], bits)[0]
+
+
+def _write_npz(
+    file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]], bits: int | None
+) -> int:
     count = 0
     with zipfile.ZipFile(file, "w") as archive:
         archive.comment = model_id.encode()
         for path, embedding in entries:
             array = io.BytesIO()
-            np.lib.format.write_array(array, embedding.vector)
+            np.lib.format.write_array(array, _written(embedding, bits))
             archive.writestr(zipfile.ZipInfo(f"{path}.npy"), array.getbuffer())
             count += 1
     return count
@@ -118,10 +144,17 @@ def _read_npz(path: Path) -> Vectors:
     with np.load(path, allow_pickle=False) as arrays:
         paths = tuple(arrays.files)
         vectors = np.stack([arrays[name] for name in paths]) if paths else np.empty((0, 0))
-    return Vectors(paths, vectors.astype(np.float32, copy=False), model_id)
+    return Vectors(paths, _as_read(vectors), model_id)
 
 
-def _write_parquet(file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]]) -> int:
+def _as_read(vectors: npt.NDArray[Any]) -> Rows:
+    """Bits as they are, anything else as float32."""
+    return vectors if vectors.dtype == np.uint8 else vectors.astype(np.float32, copy=False)
+
+
+def _write_parquet(
+    file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]], bits: int | None
+) -> int:
     try:
         import pyarrow as pa  # here, because the base install has none
         import pyarrow.parquet as pq
@@ -130,7 +163,7 @@ def _write_parquet(file: Path, model_id: str, entries: Iterator[tuple[str, Embed
     schema = pa.schema(
         [
             ("path", pa.string()),
-            ("vector", pa.list_(pa.float32())),
+            ("vector", pa.list_(pa.float32() if bits is None else pa.uint8())),
             ("model_id", pa.string()),
             ("speech_seconds", pa.float64()),
             ("snr_db", pa.float64()),
@@ -141,15 +174,16 @@ def _write_parquet(file: Path, model_id: str, entries: Iterator[tuple[str, Embed
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         while rows := list(islice(entries, _ROW_GROUP)):
-            writer.write_table(pa.Table.from_pylist([_row(model_id, *row) for row in rows], schema))
+            cells = [_row(model_id, *row, bits) for row in rows]
+            writer.write_table(pa.Table.from_pylist(cells, schema))
             count += len(rows)
     return count
 
 
-def _row(model_id: str, path: str, embedding: Embedding) -> dict[str, object]:
+def _row(model_id: str, path: str, embedding: Embedding, bits: int | None) -> dict[str, object]:
     return {
         "path": path,
-        "vector": embedding.vector,
+        "vector": _written(embedding, bits),
         "model_id": model_id,
         "speech_seconds": embedding.speech_seconds,
         "snr_db": embedding.snr_db,
@@ -168,6 +202,6 @@ def _read_parquet(path: Path) -> Vectors:
     flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return Vectors(
         paths=tuple(table["path"].to_pylist()),
-        vectors=flat.astype(np.float32, copy=False).reshape(rows, -1) if rows else flat[:, None],
+        vectors=_as_read(flat.reshape(rows, -1) if rows else flat[:, None]),
         model_id=table["model_id"][0].as_py() if rows else "",
     )

@@ -58,12 +58,14 @@ class Judged:
         original_test: Identify as the original's test did as well: the first utterance of each
             voice enrolled, whole utterances and crops of 1.6 s.
         conditions: Judge shorter, noisier and telephone versions of the recordings as well.
+        bits: Judge embeddings kept in 256, 512 and 1,024 bits as well.
     """
 
     split: str | None = None
     trials: Path | None = None
     original_test: bool = False
     conditions: bool = False
+    bits: bool = False
 
 
 _EVERYTHING = Judged()
@@ -166,7 +168,7 @@ def evaluate(
         card: The model card to write; its figures under --conditions are measured for it.
     """
     import hive_mtl
-    from hive_mtl.evaluate import evaluate, judge_conditions, read_trials, take_split
+    from hive_mtl.evaluate import evaluate, judge_binary, judge_conditions, read_trials, take_split
     from hive_mtl.evaluate.card import about_model, write_card
     from hive_mtl.learn import corpora
 
@@ -182,6 +184,8 @@ def evaluate(
     report = replace(report, split=judged.split or "")
     if judged.conditions or card is not None:
         report = replace(report, conditions=judge_conditions(loaded, table))
+    if judged.bits:
+        report = replace(report, binary=judge_binary(loaded, table))
     if card is not None:
         write_card(card, loaded.description, report, everything, about_model(loaded.file))
     if out is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -25,6 +25,7 @@ def embed(
     out: Annotated[Path, Parameter(("--out", "-o"))],
     list_file: Annotated[Path | None, Parameter("--list")] = None,
     max_failures: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
+    bits: Literal[256, 512, 1024] | None = None,
     options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:
@@ -37,6 +38,8 @@ def embed(
         out: The file to write, .npz or .parquet. A key is a path as given, its value a unit vector.
         list_file: Take the recordings of this file as well: one path a line.
         max_failures: Stop when more recordings than this have failed; keep what is done by then.
+        bits: Write so many bits of each vector, packed in bytes, in its place. Of two recordings,
+            the share of bits that differ tells the angle: cosine = cos(pi x share).
     """
     from hive_mtl.use.vectors_file import write_vectors
 
@@ -46,7 +49,8 @@ def embed(
     failed = {path: "its name is not UTF-8: rename it" for path in paths if not _is_text(path)}
     named = [path for path in paths if path not in failed]
     try:
-        written = write_vectors(out, model_id, _embeddings(model, named, failed, max_failures))
+        embedded = _embeddings(model, named, failed, max_failures)
+        written = write_vectors(out, model_id, embedded, bits=bits)
     finally:
         for path, reason in failed.items():
             complain(f"{path}: {reason}")
