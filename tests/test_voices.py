@@ -335,7 +335,8 @@ def test_what_was_enrolled_from_recordings_survives_a_kill(model, tmp_path) -> N
         child = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
         acknowledged += [child.stdout.readline().strip() for _ in range(3 + run)]
         child.kill()
-        acknowledged += child.communicate()[0].split()
+        acknowledged += child.stdout.read().split()
+        child.communicate()
     kept = {entry.name: entry.samples for entry in hive.Voices(tmp_path / "voices.db").list()}
     assert set(acknowledged) <= set(kept)
     assert set(kept.values()) == {2}
