@@ -82,7 +82,7 @@ def by_bits(vectors: np.ndarray, codes: np.ndarray, queries: np.ndarray) -> np.n
 
 
 def faiss_searches(vectors: np.ndarray) -> dict[str, Search]:
-    """None where faiss is not installed."""
+    """None of them where faiss is not installed."""
     try:
         import faiss
     except ImportError:

@@ -66,7 +66,14 @@ def highest_by_part(
 
 def _reaching(vectors: Float32s, queries: Float32s, place: int) -> list[Found]:
     """All rows whose product is as high as the one at this place in a sample of the rows."""
-    limits = _limits(vectors[:: max(1, len(vectors) // _SAMPLE)], queries, place)
+    sample = vectors[:: max(1, len(vectors) // _SAMPLE)]
+
+    def limit(first: int, last: int) -> Float32s:
+        products = queries[first:last] @ sample.T
+        index = max(0, len(sample) - place)
+        return np.partition(products, index, axis=1)[:, index : index + 1] - _ROUNDING
+
+    limits = np.concatenate(_in_threads(limit, len(queries)))
     at_once = max(_LEAST_ROWS, _AT_ONCE // len(queries))
 
     def search(first: int, last: int) -> list[tuple[Indices, Indices, Float32s]]:
@@ -84,13 +91,6 @@ def _reaching(vectors: Float32s, queries: Float32s, place: int) -> list[Found]:
     order = np.argsort(query, kind="stable")
     ends = np.searchsorted(query[order], np.arange(1, len(queries)))
     return list(zip(np.split(row[order], ends), np.split(product[order], ends), strict=True))
-
-
-def _limits(sample: Float32s, queries: Float32s, place: int) -> Float32s:
-    """The product at this place, counted from the highest, of each query: ``(q, 1)``."""
-    products = queries @ sample.T
-    index = max(0, len(sample) - place)
-    return np.partition(products, index, axis=1)[:, index : index + 1] - _ROUNDING
 
 
 def _first(rows: Indices, products: Float32s, k: int) -> Found:
