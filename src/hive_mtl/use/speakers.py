@@ -18,7 +18,7 @@ from hive_mtl.use.grouping import by_first_appearance
 
 # Chosen on dialogues of validation voices; values near by are as good.
 ALIKE = 0.75  # at which two voices are one, where 1 is as alike as their own windows
-SHARPNESS = 10.0  # log-likelihood of a hop by the cosine with the mean of a voice
+SHARPNESS = 6.0  # log-likelihood of a hop by the cosine with the mean of a voice
 CHANGE = 5.0  # what a change of voice costs
 CHANGE_PAUSE_S = 1.0  # of silence makes a change of voice e times as cheap
 
@@ -115,8 +115,9 @@ def _refined(
     labels = groups[nearest]
     pauses = np.append(0.0, hops.start_s[1:] - hops.end_s[:-1])
     prices = CHANGE * np.exp(-np.maximum(pauses, 0.0) / CHANGE_PAUSE_S)
+    centred = _centred(hops.vectors)
     for _ in range(_ROUNDS):
-        cosines = hops.vectors @ means(hops.vectors, labels).T
+        cosines = centred @ means(centred, labels).T
         labels = _likeliest(SHARPNESS * cosines.astype(np.float64), prices)
     return labels
 
