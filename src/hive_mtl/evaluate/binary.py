@@ -130,7 +130,7 @@ def _smaller_forms(embedded: EmbeddedTable) -> Iterator[_Form]:
         # each side meets the cohort in the form of the other side
         kept = _changed(embedded, as_bits, as_projected)
         asked = _changed(embedded, as_projected, as_bits)
-        against = _AgainstKept(**{**_fields(asked), "kept": kept})
+        against = _AgainstKept(**_fields(asked), kept=kept)
         yield _Form(f"{bits} bits against float32", bits // 8, against)
         if embedded.cohort is not None:
             along = partial(_along, axes=_axes(embedded.cohort, bits // _FLOAT_BITS))
