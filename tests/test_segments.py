@@ -1,9 +1,12 @@
 """Speech segments of long recordings, read block by block."""
 
+import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +53,20 @@ def test_a_long_stretch_comes_in_parts_that_adjoin() -> None:
     assert max(len(segment.wave) for segment in found) <= LONGEST_S * RATE
     for one, following in pairwise(found):
         assert following.start_s == pytest.approx(one.end_s)
+
+
+@pytest.mark.slow
+def test_memory_stays_bounded_in_a_long_recording(tmp_path: Path) -> None:
+    piece = spoken(-1.0, 100.0, -1.0, 18.0)
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", RATE, 1) as file:
+        for _ in range(15):
+            file.write(piece)  # half an hour, 115 MB as float32
+    tracemalloc.start()
+    seconds = sum(len(segment.wave) / RATE for segment in speech_segments(tmp_path / "long.wav"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds > 0.9 * 15 * 118.0
+    assert peak < 50e6
 
 
 def test_silence_has_no_segments() -> None:
