@@ -5,8 +5,9 @@ part of each vector along those, scaled to unit norm, ``(voices, axes)``. All is
 little-endian and mapped: opening costs nothing, and processes share the pages.
 
 Most voices are ruled out by that part alone. The bits of :mod:`hive_mtl.use.binary` choose as well
-and need less room, but processors multiply matrices several times faster than they count bits:
-``benchmarks/search.py`` shows both.
+and need less room, but NumPy counts bits many times more slowly than it multiplies matrices. faiss
+counts them fast: it needs less time than a gallery for one query, and twice as much for a batch.
+``benchmarks/search.py`` shows them side by side.
 """
 
 import struct
@@ -85,8 +86,8 @@ class Gallery:
     def nearest(self, queries: Floats, k: int, *, exact: bool = False) -> tuple[Int64s, Float32s]:
         """The voices of the highest cosines.
 
-        Unless all voices are compared, about 500 are chosen whose parts are nearest: 98 of
-        100 that belong to the ten nearest are among them.
+        Unless all voices are compared, about 500 are chosen whose parts are nearest. Of the ten
+        nearest, 99 of 100 are among them where voices spread as in ``benchmarks/search.py``.
 
         Args:
             queries: ``(q, dim)`` of unit norm.
