@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,8 @@ from hive_mtl.errors import (
     MissingExtraError,
     ModelError,
 )
-from hive_mtl.evaluate.clustering import DRAWS, cluster_together
+from hive_mtl.evaluate.clustering import DRAWS, Clustered, check_corpora, judge_clustering
+from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.faces.cli import main
 from hive_mtl.learn import corpora
 from hive_mtl.learn.utterances import conform, validation_utterances
@@ -134,12 +136,16 @@ def utterances(names: list[str], corpus: str = "x") -> pa.Table:
     return conform(pa.Table.from_pylist([{**row, "duration_s": "3"} for row in rows]))
 
 
+def clustered(model: Any, table: pa.Table, names: list[str]) -> Clustered:
+    return judge_clustering(embed_table(model, table), model.calibration, names)
+
+
 def test_the_protocol_counts_what_is_not_grouped_as_wrong() -> None:
     names = ["a-1", "a-2", "b-1", "b-2"]
-    found = cluster_together(KnownModel(), utterances(names), ["x"])
+    found = clustered(KnownModel(), utterances(names), ["x"])
     assert (found.voices, found.draws, found.utterances) == (2, 1, 4)
     assert (found.groups.value, found.f.value, found.f.low) == (2, pytest.approx(1), None)
-    worse = cluster_together(KnownModel(), utterances([*names, "?-1", "!-1"]), ["x"])
+    worse = clustered(KnownModel(), utterances([*names, "?-1", "!-1"]), ["x"])
     assert worse.precision.value == pytest.approx(4 / 6)
     assert worse.recall.value == pytest.approx(4 / 6)
 
@@ -147,13 +153,13 @@ def test_the_protocol_counts_what_is_not_grouped_as_wrong() -> None:
 def test_the_protocol_draws_twenty_voices_of_all_corpora_together() -> None:
     names = [f"{letter}{number}-{take}" for letter in "xy" for number in range(15) for take in "12"]
     table = pa.concat_tables([utterances(names[:30], "x"), utterances(names[30:], "y")])
-    found = cluster_together(KnownModel(), table, ["x", "y"])
+    found = clustered(KnownModel(), table, ["x", "y"])
     assert (found.corpora, found.voices, found.draws) == (("x", "y"), 20, DRAWS)
     assert found.utterances == 40
     assert 0.8 < found.f.low <= found.f.value <= 1
-    assert cluster_together(KnownModel(), table, ["x", "y"]) == found
+    assert clustered(KnownModel(), table, ["x", "y"]) == found
     with pytest.raises(DataError, match=r"corpus 'z': not in the data: it has x, y"):
-        cluster_together(KnownModel(), table, ["x", "z"])
+        check_corpora(table, ["x", "z"])
 
 
 @pytest.fixture
@@ -216,7 +222,7 @@ def test_unseen_voices_of_two_corpora_are_grouped(shared_speech: Path) -> None:
     names = ["librispeech", "speechocean762"]
     table = validation_utterances(everything)
     table = table.filter(pc.is_in(table["corpus"], pa.array(names)))
-    found = cluster_together(hive_mtl.load(), table, names)
+    found = clustered(hive_mtl.load(), table, names)
     assert (found.voices, found.draws) == (20, DRAWS)
     assert found.f.value >= 0.85
 

@@ -8,6 +8,7 @@ import pytest
 from hive_mtl import metrics
 from hive_mtl.evaluate import judge_binary
 from hive_mtl.evaluate.binary import ALL_CORPORA
+from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.trials import all_pairs
 from hive_mtl.use.binary import binarise, hamming, signs
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
@@ -33,7 +34,7 @@ def judged(vectors, cohort=None, corpora=None):
     model.cohort = cohort
     model.calibration = None if cohort is None else SimpleNamespace(normalised=True)
     speakers = "".join(letter * EACH for letter in "abcdefgh")
-    return judge_binary(model, table(speakers, **(corpora or {})), bootstrap=20)
+    return judge_binary(embed_table(model, table(speakers, **(corpora or {}))), bootstrap=20)
 
 
 def of(found, form, corpus="corpus"):
@@ -91,7 +92,7 @@ def test_the_mean_is_over_corpora_of_five_voices(vectors):
     model = KnownModel(twice)
     model.description = model.description.model_copy(update={"embedding_dim": DIM})
     rows = table("".join(s * EACH for s in "abcdef") * 2, corpus=["x"] * 30 + ["y"] * 30)
-    found = judge_binary(model, rows, bootstrap=20)
+    found = judge_binary(embed_table(model, rows), bootstrap=20)
     assert of(found, "256 bits", ALL_CORPORA).eer.value == of(found, "256 bits", "x").eer.value
     assert of(found, "256 bits", ALL_CORPORA).speakers == 12
 
@@ -106,4 +107,4 @@ def test_what_is_missing_is_an_error_in_every_form(vectors):
 def test_a_corpus_of_one_voice_is_left_out(vectors):
     model = KnownModel(vectors[:3])
     model.description = model.description.model_copy(update={"embedding_dim": DIM})
-    assert judge_binary(model, table("aaa"), bootstrap=5) == ()
+    assert judge_binary(embed_table(model, table("aaa")), bootstrap=5) == ()

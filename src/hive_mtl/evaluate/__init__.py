@@ -8,7 +8,7 @@ try:
     from hive_mtl.evaluate.degrade import embed_degraded
     from hive_mtl.evaluate.finishing import finish
     from hive_mtl.evaluate.head_fitting import fit_heads
-    from hive_mtl.evaluate.protocol import evaluate
+    from hive_mtl.evaluate.protocol import evaluate, judge
     from hive_mtl.evaluate.report import Report
     from hive_mtl.evaluate.splits import take_split, unheard
     from hive_mtl.evaluate.trial_lists import read_trials
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "finish",
     "fit_heads",
+    "judge",
     "judge_binary",
     "judge_conditions",
     "read_trials",

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from hive_mtl import metrics
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.bootstrap import SEED, Bootstrap, Draw, Estimate
-from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table
+from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import count_identified
 from hive_mtl.evaluate.splits import SAME_RECORDING
 from hive_mtl.evaluate.verification import pairs_among, trial_weights
 from hive_mtl.trials import Trials
 from hive_mtl.use.binary import BITS, binarise, projected, signs
-from hive_mtl.use.model import Model
+from hive_mtl.use.scoring import unit_rows
 
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
@@ -66,7 +65,7 @@ class Kept:
 
 
 def judge_binary(
-    model: Model, table: pa.Table, *, min_duration_s: float = 2.0, bootstrap: int = 1000
+    embedded: EmbeddedTable, *, min_duration_s: float = 2.0, bootstrap: int = 1000
 ) -> tuple[Kept, ...]:
     """EER over all pairs and top-1 of every corpus: by float32, by bits, and by fewer numbers.
 
@@ -74,12 +73,10 @@ def judge_binary(
     without target or non-target trials, or without a probe, are left out.
 
     Args:
-        model: what is judged.
-        table: as :func:`hive_mtl.learn.utterances.conform` makes it.
+        embedded: the utterances.
         min_duration_s: shorter utterances take no part.
         bootstrap: how often speakers are drawn for the confidence intervals.
     """
-    embedded = embed_table(model, table)
     forms = [_Form("float32", embedded.vectors.shape[1] * _FLOAT_BITS // 8, embedded)]
     forms += _smaller_forms(embedded)
     resampling = Bootstrap(bootstrap, SEED)
@@ -148,9 +145,7 @@ def _axes(vectors: Float32s, count: int) -> Float32s:
 
 
 def _along(vectors: Float32s, axes: Float32s) -> Float32s:
-    part = vectors @ axes
-    norm = np.linalg.norm(part, axis=1, keepdims=True)
-    return np.asarray(part / np.maximum(norm, 1e-12), dtype=np.float32)
+    return unit_rows(vectors @ axes)
 
 
 def _changed(embedded: EmbeddedTable, change: Change, change_cohort: Change) -> EmbeddedTable:

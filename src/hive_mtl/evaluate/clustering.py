@@ -6,17 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.bootstrap import SEED, Estimate
-from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table
+from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.metrics import b_cubed
 from hive_mtl.use.cluster import THRESHOLD, similarities
 from hive_mtl.use.embedding import lacks_speech
 from hive_mtl.use.grouping import group
-from hive_mtl.use.model import Model
 
 VOICES = 20  # clustered at a time
 DRAWS = 50
@@ -52,16 +50,8 @@ class Clustered:
     f: Estimate | None
 
 
-def cluster_together(
-    model: Model, table: pa.Table, corpora: Sequence[str], min_duration_s: float = 2.0
-) -> Clustered:
-    """Embeds some corpora and clusters voices of all of them; see :func:`judge_clustering`.
-
-    Args:
-        model: what is judged.
-        table: as :func:`hive_mtl.learn.utterances.conform` makes it.
-        corpora: of the table.
-        min_duration_s: shorter utterances are left out.
+def check_corpora(table: pa.Table, corpora: Sequence[str]) -> None:
+    """Lets pass corpora of a table.
 
     Raises:
         DataError: there is no such corpus.
@@ -70,15 +60,13 @@ def cluster_together(
     for corpus in corpora:
         if corpus not in there:
             raise DataError(f"corpus '{corpus}': not in the data: it has {', '.join(there)}")
-    embedded = embed_table(model, table.filter(pc.is_in(table["corpus"], pa.array(corpora))))
-    return judge_clustering(embedded, model.calibration, corpora, min_duration_s)
 
 
 def judge_clustering(
     embedded: EmbeddedTable,
     calibration: Calibration | None,
     corpora: Sequence[str],
-    min_duration_s: float,
+    min_duration_s: float = 2.0,
 ) -> Clustered:
     """Clusters :data:`VOICES` voices at a time, drawn from all these corpora alike.
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hive_mtl.evaluate.attributes import Attribute, judge_head
 from hive_mtl.evaluate.bootstrap import SEED, Bootstrap
 from hive_mtl.evaluate.clustering import judge_clustering
-from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table
 from hive_mtl.evaluate.groups import judge_groups
 from hive_mtl.evaluate.identification import identify
 from hive_mtl.evaluate.open_set import identify_open_set
@@ -45,7 +45,26 @@ def evaluate(
     Raises:
         DataError: the table is empty.
     """
-    embedded = embed_table(model, table)
+    return judge(
+        model,
+        embed_table(model, table),
+        trials=trials,
+        original_test=original_test,
+        min_duration_s=min_duration_s,
+        bootstrap=bootstrap,
+    )
+
+
+def judge(
+    model: Model,
+    embedded: EmbeddedTable,
+    *,
+    trials: Trials | None = None,
+    original_test: bool = False,
+    min_duration_s: float = 2.0,
+    bootstrap: int = 1000,
+) -> Report:
+    """Judges what :func:`evaluate` does where the utterances are embedded already."""
     resampling = Bootstrap(bootstrap, SEED)
     verifier = Verifier(embedded, model.calibration, resampling)
     if trials is None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.errors import ConfigError
+from hive_mtl.use.scoring import unit_rows
 
 Floats = npt.NDArray[np.floating[Any]]
 Float32s = npt.NDArray[np.float32]
@@ -68,9 +69,7 @@ def signs(codes: Codes) -> Float32s:
 
 def projected(vectors: Floats, bits: int) -> Float32s:
     """What the bits are the signs of, at unit norm: ``(n, dim)`` -> ``(n, bits)``."""
-    found = vectors.astype(np.float32, copy=False) @ _planes(vectors, bits)
-    norm = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.maximum(norm, 1e-12), dtype=np.float32)
+    return unit_rows(vectors.astype(np.float32, copy=False) @ _planes(vectors, bits))
 
 
 def _planes(vectors: Floats, bits: int) -> Float32s:

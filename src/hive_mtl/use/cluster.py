@@ -11,11 +11,11 @@ from hive_mtl.audio import Source, describe_source
 from hive_mtl.calibration import Sides, line
 from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError, EmbeddingError
+from hive_mtl.use.comparing import calibration_of, cohort_of
 from hive_mtl.use.embedding import Embedding, lacks_speech
 from hive_mtl.use.grouping import by_size, check_count, group
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 from hive_mtl.use.progress import with_progress
-from hive_mtl.use.verify import calibration_of, cohort_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model

@@ -1,15 +1,17 @@
-"""Many pairs of voices at once: their cosines, and what these say."""
+"""Pairs of voices: their cosines, and what these say by the calibration of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from hive_mtl.calibration import Line, Sides, line
-from hive_mtl.use.normalising import Floats, adaptive_s_norm, cohort_level
+from hive_mtl.description import Calibration
+from hive_mtl.errors import ModelError
+from hive_mtl.use.normalising import Floats, cohort_level, gain_and_level
 from hive_mtl.use.scoring import Voice
-from hive_mtl.use.verify import calibration_of, cohort_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Trials between voices, read as :func:`hive_mtl.use.verify.verify` reads one.
+    """Trials between voices.
 
     Attributes:
         cosine: ``(trials,)``.
@@ -47,11 +49,39 @@ def compare(model: "Model", left: Sequence[Voice], right: Sequence[Voice]) -> Co
     cosine = np.clip(np.einsum("td,td->t", *vectors), -1.0, 1.0).astype(np.float64)
     gain, level = np.ones_like(cosine), np.zeros_like(cosine)
     if cohort is not None:
-        levels = [cohort_level(side, cohort) for side in vectors]
-        level = -adaptive_s_norm(np.zeros_like(cosine), *levels)
-        gain = adaptive_s_norm(np.ones_like(cosine), *levels) + level
+        gain, level = gain_and_level(*(cohort_level(side, cohort) for side in vectors))
     read = line(calibration, _sides(left), _sides(right))
     return Comparison(cosine, read.llr(gain * cosine - level), read, gain, level)
+
+
+def calibration_of(model: "Model") -> Calibration:
+    """How the scores of a model are read.
+
+    Raises:
+        ModelError: the model is not calibrated.
+    """
+    if model.calibration is None:
+        raise ModelError(
+            f"model {model.description.name}: has no calibration, so its scores have no threshold "
+            "or probability: hive-mtl calibrate fits one to pairs of recordings"
+        )
+    return model.calibration
+
+
+def cohort_of(model: "Model", calibration: Calibration) -> npt.NDArray[np.float32] | None:
+    """The voices ``(voices, dim)`` by which scores are normalised; None where they are cosines.
+
+    Raises:
+        ModelError: the calibration is for normalised scores and the model has no cohort.
+    """
+    if not calibration.normalised:
+        return None
+    if model.cohort is None:
+        raise ModelError(
+            f"model {model.description.name}: its calibration is for normalised scores, and the "
+            "model file has no cohort to normalise them by: export the model anew"
+        )
+    return model.cohort
 
 
 def _sides(voices: Sequence[Voice]) -> Sides:

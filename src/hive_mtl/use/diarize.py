@@ -11,12 +11,13 @@ from hive_mtl.calibration import Sides
 from hive_mtl.description import ONNX_EMBEDDING
 from hive_mtl.errors import AudioError, ConfigError
 from hive_mtl.use.cluster import similarities
+from hive_mtl.use.comparing import calibration_of, cohort_of
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.scoring import Voice, threshold
 from hive_mtl.use.segments import SpeechSegment, speech_segments
 from hive_mtl.use.speakers import Hops, Labels, means, whose
-from hive_mtl.use.verify import FALSE_ALARM, calibration_of, cohort_of
+from hive_mtl.use.verify import FALSE_ALARM
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model

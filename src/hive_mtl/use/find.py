@@ -17,10 +17,11 @@ import numpy.typing as npt
 from hive_mtl.calibration import Sides, line
 from hive_mtl.description import Calibration
 from hive_mtl.use.archive import HOP_S, WINDOW_S, Archive, Indexed, Windows
+from hive_mtl.use.comparing import calibration_of, cohort_of
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 from hive_mtl.use.progress import with_progress
 from hive_mtl.use.scoring import Voice, mean_vector, probability, threshold
-from hive_mtl.use.verify import PRIOR, Side, calibration_of, cohort_of, voice_of
+from hive_mtl.use.verify import PRIOR, Side, voice_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model

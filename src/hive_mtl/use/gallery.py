@@ -22,6 +22,7 @@ import numpy.typing as npt
 from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import DataError
 from hive_mtl.use.nearest import Found, highest, highest_by_part
+from hive_mtl.use.scoring import unit_rows
 
 Floats = npt.NDArray[np.floating[Any]]
 Float32s = npt.NDArray[np.float32]
@@ -205,9 +206,7 @@ def _add_parts(file: Path, layout: _Layout) -> None:
     vectors, kept, parts = layout.mapped(file, "r+")
     kept[:] = axes
     for first in range(0, layout.voices, _ROWS):
-        part = vectors[first : first + _ROWS] @ axes
-        norm = np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-        parts[first : first + _ROWS] = part / norm
+        parts[first : first + _ROWS] = unit_rows(vectors[first : first + _ROWS] @ axes)
 
 
 def _principal_axes(vectors: Float32s) -> Float32s:

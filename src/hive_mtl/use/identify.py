@@ -28,10 +28,10 @@ import numpy as np
 
 from hive_mtl.description import Calibration
 from hive_mtl.errors import ConfigError, ModelError
-from hive_mtl.use.comparing import compare
+from hive_mtl.use.comparing import calibration_of, compare
 from hive_mtl.use.scoring import Voice, probability
 from hive_mtl.use.stores import Nearest, Store
-from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, calibration_of, voice_of
+from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, voice_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model

@@ -7,7 +7,6 @@ cohort in its file.
 """
 
 import base64
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -39,39 +38,12 @@ def cohort_level(
 
 def adaptive_s_norm(scores: Floats, left: Floats, right: Floats) -> Floats:
     """Scores and the levels of both sides ``(..., 2)`` -> normalised scores ``(...)``."""
-    gain, level = _gain_and_level(left, right)
+    gain, level = gain_and_level(left, right)
     return np.asarray(gain * scores - level)
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How the cosine of two given sides is normalised: ``score = gain * cosine - level``."""
-
-    gain: float
-    level: float
-
-    def score(self, cosine: float) -> float:
-        """The score of a cosine."""
-        return self.gain * cosine - self.level
-
-    def cosine(self, score: float) -> float:
-        """The cosine that these sides need for a score."""
-        return (score + self.level) / self.gain
-
-
-PLAIN = Scale(gain=1.0, level=0.0)
-
-
-def scale_between(
-    a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], cohort: npt.NDArray[np.float32]
-) -> Scale:
-    """How the cosine of ``a`` and ``b`` ``(dim,)`` is normalised by a cohort ``(voices, dim)``."""
-    left, right = cohort_level(np.stack([a, b]), cohort)
-    gain, level = _gain_and_level(left, right)
-    return Scale(float(gain), float(level))
-
-
-def _gain_and_level(left: Floats, right: Floats) -> tuple[Floats, Floats]:
+def gain_and_level(left: Floats, right: Floats) -> tuple[Floats, Floats]:
+    """How scores between such sides are normalised: ``gain * score - level``, ``(...)`` each."""
     gains = [1 / side[..., 1] for side in (left, right)]
     levels = [side[..., 0] / side[..., 1] for side in (left, right)]
     return (gains[0] + gains[1]) / 2, (levels[0] + levels[1]) / 2

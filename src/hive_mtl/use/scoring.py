@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.calibration import Line, Sides, line
 from hive_mtl.description import Calibration
 from hive_mtl.errors import ConfigError
 from hive_mtl.use.embedding import Embedding
@@ -52,12 +51,10 @@ def cosine(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     return float(np.clip(a @ b, -1.0, 1.0))
 
 
-def line_between(calibration: Calibration, a: Voice, b: Voice) -> Line:
-    """How a score between two voices is read: a :class:`Line` of one trial."""
-    left, right = (
-        Sides(np.array([side.speech_seconds]), np.array([side.snr_db])) for side in (a, b)
-    )
-    return line(calibration, left, right)
+def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Vectors ``(n, dim)`` at unit norm; those of zeros stay."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 def probability(llr: float, prior: float) -> float:

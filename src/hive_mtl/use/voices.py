@@ -13,10 +13,11 @@ import platformdirs
 
 from hive_mtl.audio import Segment, Source
 from hive_mtl.errors import EmbeddingError, VoiceError
+from hive_mtl.use.comparing import calibration_of
 from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
-from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, calibration_of
+from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side
 from hive_mtl.use.voices_file import read_voices, write_voices
 
 if TYPE_CHECKING:

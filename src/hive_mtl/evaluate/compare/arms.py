@@ -245,9 +245,9 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary)
 
 
-def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
 
 
 def write_json(path: Path, value: object) -> None:

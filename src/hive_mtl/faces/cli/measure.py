@@ -9,9 +9,8 @@ from cyclopts import Parameter
 from hive_mtl.faces.cli.answers import Data, Json, complain, print_json
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from hive_mtl.evaluate import Report
+    from hive_mtl.evaluate.embedded import EmbeddedTable
     from hive_mtl.use.model import Model
 
 
@@ -38,6 +37,11 @@ class Judged:
     conditions: bool = False
     bits: bool = False
 
+    @property
+    def corpora(self) -> list[str]:
+        """Those whose voices are clustered together."""
+        return self.clustered.split(",") if self.clustered else []
+
 
 _EVERYTHING = Judged()
 
@@ -60,23 +64,27 @@ def evaluate(
         card: The model card to write; its figures under --conditions are measured for it.
     """
     import hive_mtl
-    from hive_mtl.evaluate import evaluate, judge_conditions, read_trials, take_split
+    from hive_mtl.evaluate import judge, judge_conditions, read_trials, take_split
     from hive_mtl.evaluate.card import about_model, write_card
+    from hive_mtl.evaluate.clustering import check_corpora
+    from hive_mtl.evaluate.embedded import embed_table
     from hive_mtl.learn import corpora
 
     everything = table = corpora.read_all(data)
     if judged.split is not None:
         table = take_split(table, judged.split, ", ".join(data))
+    if judged.clustered:
+        check_corpora(table, judged.corpora)  # before any work
     pairs = None if judged.trials is None else read_trials(judged.trials, table)
     loaded = hive_mtl.load(model)
     for folder in (out, card and card.parent):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)  # lest hours of work end at a wrong place
-    report = evaluate(loaded, table, trials=pairs, original_test=judged.original_test)
-    report = replace(report, split=judged.split or "")
+    embedded = embed_table(loaded, table)
+    report = judge(loaded, embedded, trials=pairs, original_test=judged.original_test)
+    report = _with_more(replace(report, split=judged.split or ""), judged, loaded, embedded)
     if judged.conditions or card is not None:
         report = replace(report, conditions=judge_conditions(loaded, table))
-    report = _with_more(report, judged, loaded, table)
     if card is not None:
         write_card(card, loaded.description, report, everything, about_model(loaded.file))
     if out is not None:
@@ -90,16 +98,18 @@ def evaluate(
     return 2 if report.failures else 0
 
 
-def _with_more(report: "Report", judged: Judged, model: "Model", table: "pa.Table") -> "Report":
+def _with_more(
+    report: "Report", judged: Judged, model: "Model", embedded: "EmbeddedTable"
+) -> "Report":
     """The report with what else was asked for of these recordings."""
     from hive_mtl.evaluate import judge_binary
-    from hive_mtl.evaluate.clustering import cluster_together
+    from hive_mtl.evaluate.clustering import judge_clustering
 
     if judged.clustered:
-        together = cluster_together(model, table, judged.clustered.split(","))
+        together = judge_clustering(embedded, model.calibration, judged.corpora)
         report = replace(report, clustering=(*report.clustering, together))
     if judged.bits:
-        report = replace(report, binary=judge_binary(model, table))
+        report = replace(report, binary=judge_binary(embedded))
     return report
 
 

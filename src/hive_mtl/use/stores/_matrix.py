@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.errors import DataError
+from hive_mtl.use.nearest import highest
 from hive_mtl.use.stores._sql import Run
 
 IN_MEMORY = 50_000  # voices: reading their centroids takes a tenth of a second
@@ -34,9 +35,8 @@ class _InMemory:
     vectors: Float32s  # (voices, dim)
 
     def nearest(self, queries: Float32s, k: int) -> tuple[Int64s, Float32s]:
-        cosines = queries @ self.vectors.T
-        rows = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        return rows, np.take_along_axis(cosines, rows, axis=1)
+        rows, cosines = zip(*highest(self.vectors, queries, k), strict=True)
+        return np.stack(rows), np.stack(cosines)
 
 
 @dataclass(frozen=True, slots=True)

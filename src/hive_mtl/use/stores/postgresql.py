@@ -5,10 +5,8 @@ then taken in full precision. Removed rows are vacuumed; backups and archives of
 are its administrator's.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -57,26 +55,16 @@ CREATE TABLE IF NOT EXISTS hive_mtl.sample (
 );
 CREATE INDEX IF NOT EXISTS sample_voice ON hive_mtl.sample (voice);
 """
-_inherited: list["Connection"] = []  # by a fork: closed there, the parent's would end, too
 
 
 class PostgresqlStore(SqlStore):
     """Voices in a database; see :class:`Store`."""
 
     def __init__(self, url: str) -> None:
-        self.place = without_password(url)
+        super().__init__(without_password(url))
         self._url = url
-        self._lock = RLock()
-        self._connection: Connection | None = None
-        self._process = os.getpid()
         with self._reading():  # what cannot be reached is told of now
             pass
-
-    def close(self) -> None:  # noqa: D102 - see Store
-        with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
 
     @contextmanager
     def _reading(self) -> Iterator[Run]:
@@ -130,14 +118,11 @@ class PostgresqlStore(SqlStore):
             self._connected().execute("VACUUM hive_mtl.voice, hive_mtl.sample")
 
     def _connected(self) -> "Connection":
-        """The connection of this process, made anew where it was lost; makes the tables, too."""
-        if self._process != os.getpid():
-            if self._connection is not None:
-                _inherited.append(self._connection)
-            self._connection, self._process = None, os.getpid()
-        if self._connection is None or self._connection.closed:
-            self._connection = self._opened()
-        return self._connection
+        """The connection of this process, made anew where it was lost."""
+        connection: Connection = super()._connected()
+        if connection.closed:
+            connection = self._connection = self._opened()
+        return connection
 
     def _opened(self) -> "Connection":
         try:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -83,28 +82,18 @@ _WHY = {  # by the primary code of SQLite's error: what happened, what to do
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space"),
     sqlite3.SQLITE_IOERR: ("the disk gives errors", "check it, or name another store"),
 }
-_inherited: list[sqlite3.Connection] = []  # by a fork; SQLite forbids a child to close them
 
 
 class SqliteStore(SqlStore):
     """Voices in one file; see :class:`Store`."""
 
     def __init__(self, file: Path) -> None:
-        self.place = str(file)
+        super().__init__(str(file))
         self._file = file.absolute()
-        self._lock = RLock()
         self._matrix = Matrix(self._file)
-        self._connection: sqlite3.Connection | None = None
-        self._process = os.getpid()
         if os.path.lexists(file):
             with self._reading():  # what is no store is told of now
                 pass
-
-    def close(self) -> None:  # noqa: D102 - see Store
-        with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
 
     @contextmanager
     def _reading(self) -> Iterator[Run]:
@@ -162,19 +151,9 @@ class SqliteStore(SqlStore):
                 "programs that read the store have closed it"
             )
 
-    def _connected(self) -> sqlite3.Connection:
-        """The connection of this process, made on first use; makes the file, too."""
-        if self._process != os.getpid():
-            if self._connection is not None:
-                _inherited.append(self._connection)
-            self._connection, self._process = None, os.getpid()
-        if self._connection is None:
-            if self._file.is_dir():
-                raise StoreError(f"{self.place}: is a folder: give the name of a file")
-            self._connection = self._opened()
-        return self._connection
-
     def _opened(self) -> sqlite3.Connection:
+        if self._file.is_dir():
+            raise StoreError(f"{self.place}: is a folder: give the name of a file")
         self._file.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(self._file):
             self._file.touch(mode=0o600)  # voices are nobody else's business
