@@ -95,6 +95,11 @@ def test_it_is_found_how_many_voices_speak() -> None:
         np.testing.assert_array_equal(whose(hops_of(truth)), truth)
 
 
+def test_a_long_monologue_is_one_voice() -> None:
+    hops = hops_of([0] * 3000, noise=1.5)
+    assert not whose(hops).any()
+
+
 def test_voices_are_numbered_as_they_are_first_heard() -> None:
     truth = [3] * 40 + [1] * 40 + [3] * 40
     np.testing.assert_array_equal(whose(hops_of(truth), 2), [0] * 40 + [1] * 40 + [0] * 40)
