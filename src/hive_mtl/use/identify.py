@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hive_mtl.description import Calibration
 from hive_mtl.errors import ConfigError
 from hive_mtl.use.comparing import calibration_of, compare
+from hive_mtl.use.normalising import Floats
 from hive_mtl.use.scoring import Voice, probability
 from hive_mtl.use.stores import Nearest, Store
 from hive_mtl.use.strangers import strangers_of
@@ -100,6 +102,19 @@ class Inquiry:
         probability(0.0, self.prior)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """What the log-likelihood ratios of recordings with enrolled voices come to.
+
+    Attributes:
+        log_odds: ``(..., near)`` of each voice against 'unknown'.
+        enough: ``(...)`` the ratio that the best of the voices needs.
+    """
+
+    log_odds: Floats
+    enough: Floats
+
+
 def identify(model: "Model", store: Store, recording: Side, search: Inquiry) -> Identity:
     """Looks for a voice in a store; see :meth:`hive_mtl.Voices.identify`."""
     calibration_of(model)  # what cannot be answered is said before any work
@@ -113,12 +128,8 @@ def decide(model: "Model", voice: Voice, near: Nearest, search: Inquiry) -> Iden
     if not near.enrolled:
         return Identity(None, (), unknown=1.0, enrolled=0)
     found = compare(model, [voice] * len(near.neighbours), [each.voice for each in near.neighbours])
-    strangers = strangers_of(calibration_of(model))
-    shift = strangers.shift(found.llr, near.enrolled)
-    enough = strangers.threshold(search.false_alarm, near.enrolled) + float(shift)
-    needed = found.needed(enough)
-    evidence = strangers.evidence(found.llr, shift)
-    log_odds = evidence + math.log(search.prior / near.enrolled) - math.log1p(-search.prior)
+    weighed = weigh(calibration_of(model), found.llr, near.enrolled, search)
+    needed, log_odds = found.needed(float(weighed.enough)), weighed.log_odds
     total = float(np.logaddexp.reduce(log_odds))  # of 'enrolled' against 'unknown'
     unknown = float(np.exp(-np.logaddexp(0.0, total)))
     order = np.argsort(-found.llr, kind="stable")[: search.k]
@@ -132,5 +143,20 @@ def decide(model: "Model", voice: Voice, near: Nearest, search: Inquiry) -> Iden
         )
         for place, part in zip(order, share, strict=True)
     )
-    known = found.llr[order[0]] >= enough
+    known = found.llr[order[0]] >= weighed.enough
     return Identity(candidates[0].name if known else None, candidates, unknown, near.enrolled)
+
+
+def weigh(calibration: Calibration, llr: Floats, enrolled: int, search: Inquiry) -> Weighed:
+    """What the ratios of recordings with the voices near them, ``(..., near)``, come to.
+
+    Raises:
+        ModelError: the calibration has fewer than two thresholds.
+    """
+    strangers = strangers_of(calibration)
+    shift = strangers.shift(llr, enrolled)
+    prior = math.log(search.prior / enrolled) - math.log1p(-search.prior)
+    return Weighed(
+        log_odds=strangers.evidence(llr, shift) + prior,
+        enough=strangers.threshold(search.false_alarm, enrolled) + shift,
+    )

@@ -14,13 +14,14 @@ Lloyd-Thomas, Score normalization for text-independent speaker verification syst
 they standard normal (Blom, Statistical estimates and transformed beta-variables, 1958). The highest
 may be of the voice itself and is left out, and so is the lower half, such as voices of the other
 gender, for which nobody is mistaken. The mean of ``x_j - m - sqrt(v) e_j`` over the ``n`` that are
-left then estimates ``d``. How ``d`` varies from group to group is known before: it counts as
-:data:`WORTH` voices at which ``d = 0``, so that (Efron and Morris, Stein's estimation rule and its
-competitors, 1973)
+left then estimates ``d``. What is known of ``d`` before counts as :data:`WORTH` voices that say
+``d = 0`` (Efron and Morris, Stein's estimation rule and its competitors, 1973):
 
-    d = n / (n + WORTH) * the mean.
+    d = n / (n + WORTH) * the mean,
 
-One enrolled voice alone (``n = 0``) is compared as verification compares two.
+where the mean is held within ``v / 2``: the voice itself scores about ``v`` higher than strangers,
+and no strangers are half-way to it. One enrolled voice alone (``n = 0``) is compared as
+verification compares two.
 
 **Threshold.** The chance that somebody else is taken for one of ``N`` voices grows with ``N``
 (Singer and Reynolds, Analysis of multitarget detection for speaker and language recognition,
@@ -44,7 +45,7 @@ from hive_mtl.errors import ModelError
 from hive_mtl.use.normalising import Floats
 
 WORTH = 10  # voices; 5 to 20 differ little on validation voices
-_FARTHEST = 0.5  # of ``v``, is ``d``: beyond, a higher score would soon speak against the voice
+_FARTHEST = 0.5  # of ``v``: what strangers may differ by
 _DEVIATE = NormalDist().inv_cdf
 
 
@@ -72,8 +73,9 @@ class Strangers:
         rates = (np.arange(2, others + 2) - 0.375) / (enrolled + 0.25)
         expected = mean - deviation * np.array([_DEVIATE(rate) for rate in rates])
         found = -np.sort(-llr, axis=-1)[..., 1 : others + 1]
-        shift = others / (others + WORTH) * (found - expected).mean(axis=-1)
-        return np.asarray(np.clip(shift, -_FARTHEST * deviation**2, _FARTHEST * deviation**2))
+        farthest = _FARTHEST * deviation**2
+        mean_shift = np.clip((found - expected).mean(axis=-1), -farthest, farthest)
+        return np.asarray(others / (others + WORTH) * mean_shift)
 
     def evidence(self, llr: Floats, shift: Floats) -> Floats:
         """The ratios ``(..., near)`` against the strangers of recordings, by their ``shift``."""
