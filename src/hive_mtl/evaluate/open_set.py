@@ -1,6 +1,6 @@
 """Open-set identification: whose voice is this, if it is one of those enrolled at all?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,11 @@ class Probes:
         accepted = self.score > self.unknown_score[order[first_rejected]]
         return float(known @ (accepted & self.right) / known.sum())
 
+    def figures(self, draw: Draw) -> list[float] | None:
+        """:meth:`detected`, alone."""
+        rate = self.detected(draw)
+        return None if rate is None else [rate]
+
 
 @dataclass(frozen=True)
 class _Choice:
@@ -129,7 +134,8 @@ def identify_open_set(
 
     Every other utterance is a probe; where target trials cross sessions, a known probe is not of
     the session its speaker enrolled in. A known probe without a vector is never detected, an
-    unknown one always passes. With a calibration, it is told as well what ``identify`` answers.
+    unknown one always passes. With a calibration that has thresholds, it is told as well what
+    ``identify`` answers.
     """
     utterances = embedded.comparable(corpus, min_duration_s)
     speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
@@ -141,38 +147,41 @@ def identify_open_set(
     ]
     choices = [each for each in choices if len(each.known) and len(each.unknown)]
     probes = [_probe(embedded, each) for each in choices]
-    answers = [] if calibration is None else [_ask(embedded, calibration, c) for c in choices]
-
-    def detected(draw: Draw) -> list[float]:
-        rates = (each.detected(draw) for each in probes)
-        return _mean([None if rate is None else [rate] for rate in rates])
-
-    def answered(draw: Draw) -> list[float]:
-        return _mean([each.figures(draw) for each in answers])
+    answers = []
+    if calibration is not None and len(calibration.thresholds) > 1:
+        answers = [_ask(embedded, calibration, each) for each in choices]
 
     count = len(speakers)
-    recognised, false_alarms, bits = (
-        bootstrap.estimate(answered, count) if answers else (None, None, None)
-    )
+    detected = _estimate(bootstrap, [each.figures for each in probes], count) or (None,)
+    answered = _estimate(bootstrap, [each.figures for each in answers], count) or (None,) * 3
     return OpenSet(
         corpus=corpus,
         enrolled=count // 2,
         unknown=count - count // 2,
         known_probes=sum(len(each.known) for each in choices),
         unknown_probes=sum(len(each.unknown) for each in choices),
-        detected=bootstrap.estimate(detected, count)[0] if choices else None,
-        recognised=recognised,
-        false_alarms=false_alarms,
-        bits=bits,
+        detected=detected[0],
+        recognised=answered[0],
+        false_alarms=answered[1],
+        bits=answered[2],
     )
 
 
-def _mean(rounds: Iterable[Sequence[float] | None]) -> list[float]:
-    found = [figures for figures in rounds if figures is not None]
-    if not found:
-        raise DataError("open-set identification: no probes of one kind drawn")
-    means: list[float] = np.mean(found, axis=0).tolist()
-    return means
+def _estimate(
+    bootstrap: Bootstrap, rounds: Sequence[Callable[[Draw], list[float] | None]], speakers: int
+) -> tuple[Estimate, ...] | None:
+    """The figures of rounds, each a mean over those in which a draw leaves them defined."""
+    if not rounds:
+        return None
+
+    def mean(draw: Draw) -> list[float]:
+        found = [figures for each in rounds if (figures := each(draw)) is not None]
+        if not found:
+            raise DataError("open-set identification: no probes of one kind drawn")
+        means: list[float] = np.mean(found, axis=0).tolist()
+        return means
+
+    return bootstrap.estimate(mean, speakers)
 
 
 def _choose(
