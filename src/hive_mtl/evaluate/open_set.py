@@ -146,13 +146,12 @@ def identify_open_set(
         for _ in range(_ROUNDS if len(speakers) > 1 else 0)
     ]
     choices = [each for each in choices if len(each.known) and len(each.unknown)]
-    probes = [_probe(embedded, each) for each in choices]
-    answers = []
-    if calibration is not None and len(calibration.thresholds) > 1:
-        answers = [_ask(embedded, calibration, each) for each in choices]
+    answers = _ask_all(embedded, calibration, choices)
 
     count = len(speakers)
-    detected = _estimate(bootstrap, [each.figures for each in probes], count) or (None,)
+    detected = _estimate(
+        bootstrap, [_probe(embedded, each).figures for each in choices], count
+    ) or (None,)
     answered = _estimate(bootstrap, [each.figures for each in answers], count) or (None,) * 3
     return OpenSet(
         corpus=corpus,
@@ -223,6 +222,14 @@ def _probe(embedded: EmbeddedTable, choice: _Choice) -> Probes:
         unknown_score=np.where(embedded.missing[choice.unknown], np.inf, unknown_score),
         unknown_speaker=choice.unknown_speaker,
     )
+
+
+def _ask_all(
+    embedded: EmbeddedTable, calibration: Calibration | None, choices: Sequence[_Choice]
+) -> list[Answers]:
+    if calibration is None or len(calibration.thresholds) < 2:
+        return []
+    return [_ask(embedded, calibration, each) for each in choices]
 
 
 def _ask(embedded: EmbeddedTable, calibration: Calibration, choice: _Choice) -> Answers:
