@@ -134,8 +134,7 @@ def identify_open_set(
 
     Every other utterance is a probe; where target trials cross sessions, a known probe is not of
     the session its speaker enrolled in. A known probe without a vector is never detected, an
-    unknown one always passes. With a calibration that has thresholds, it is told as well what
-    ``identify`` answers.
+    unknown one always passes. What ``identify`` answers needs a calibration with thresholds.
     """
     utterances = embedded.comparable(corpus, min_duration_s)
     speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
