@@ -1,11 +1,14 @@
 """Open-set identification: whose voice is this, if it is one of those enrolled at all?"""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError
+from hive_mtl.evaluate.answers import NOBODY, Answers, answer
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import other_sessions
@@ -18,7 +21,10 @@ FALSE_ALARM = 0.01
 NOTE = (
     "Half of the speakers enrol one utterance each, the others are unknown; a mean over repeated "
     "choices of both. DIR is the share of known probes whose nearest voice is their own, at a "
-    "threshold that 1% of the unknown probes pass; none of them, where they are fewer than 100."
+    "threshold that 1% of the unknown probes pass; none of them, where they are fewer than 100. As "
+    "`identify` answers by itself, asked for 1%: known probes taken for their own voice, unknown "
+    "ones for anybody's, and the log loss of 'enrolled at all' in bits, both kinds weighing alike "
+    "(knowing nothing costs 1)."
 )
 _ROUNDS = 10
 _PROBES_AT_ONCE = 1024
@@ -37,6 +43,10 @@ class OpenSet:
         detected: detection and identification rate: the share of known probes whose nearest voice
             is their own, at a threshold that 1% of the unknown probes pass; its interval draws the
             speakers of the probes. None where no round has probes of both kinds.
+        recognised: share of known probes that ``identify`` takes for their own voice; None as
+            ``detected`` and where the model is not calibrated, as are the two below.
+        false_alarms: share of unknown probes that it takes for a voice; asked for is 1%.
+        bits: log loss of its probability of 'enrolled at all', both kinds of probes weighing alike.
     """
 
     corpus: str
@@ -45,6 +55,9 @@ class OpenSet:
     known_probes: int
     unknown_probes: int
     detected: Estimate | None
+    recognised: Estimate | None = None
+    false_alarms: Estimate | None = None
+    bits: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -83,49 +96,99 @@ class Probes:
         accepted = self.score > self.unknown_score[order[first_rejected]]
         return float(known @ (accepted & self.right) / known.sum())
 
+    def figures(self, draw: Draw) -> list[float] | None:
+        """:meth:`detected`, alone."""
+        rate = self.detected(draw)
+        return None if rate is None else [rate]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Who enrols with which utterance, and what is left to ask.
+
+    Attributes:
+        enrolled: ``(voices,)`` utterances.
+        owner: ``(voices,)`` their speakers.
+        known: ``(known,)`` utterances of speakers who are enrolled.
+        known_speaker: ``(known,)``.
+        unknown: ``(unknown,)`` those of others.
+        unknown_speaker: ``(unknown,)``.
+    """
+
+    enrolled: Indices
+    owner: Indices
+    known: Indices
+    known_speaker: Indices
+    unknown: Indices
+    unknown_speaker: Indices
+
 
 def identify_open_set(
-    embedded: EmbeddedTable, corpus: str, min_duration_s: float, bootstrap: Bootstrap
+    embedded: EmbeddedTable,
+    corpus: str,
+    min_duration_s: float,
+    bootstrap: Bootstrap,
+    calibration: Calibration | None = None,
 ) -> OpenSet:
     """A mean over rounds that each draw anew who enrols, and with which utterance.
 
     Every other utterance is a probe; where target trials cross sessions, a known probe is not of
     the session its speaker enrolled in. A known probe without a vector is never detected, an
-    unknown one always passes.
+    unknown one always passes. What ``identify`` answers needs a calibration with thresholds.
     """
     utterances = embedded.comparable(corpus, min_duration_s)
     speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
     generator = np.random.default_rng(bootstrap.seed)
     crosses = embedded.crosses_sessions(utterances)
-    rounds = [
-        _round(embedded, utterances, speaker, generator, crosses)
+    choices = [
+        _choose(embedded, utterances, speaker, generator, crosses)
         for _ in range(_ROUNDS if len(speakers) > 1 else 0)
     ]
-    rounds = [each for each in rounds if len(each.score) and len(each.unknown_score)]
+    choices = [each for each in choices if len(each.known) and len(each.unknown)]
+    answers = _ask_all(embedded, calibration, choices)
 
-    def detected(draw: Draw) -> list[float]:
-        found = [rate for each in rounds if (rate := each.detected(draw)) is not None]
-        if not found:
-            raise DataError("open-set identification: no probes of one kind drawn")
-        return [float(np.mean(found))]
-
+    count = len(speakers)
+    detected = _estimate(
+        bootstrap, [_probe(embedded, each).figures for each in choices], count
+    ) or (None,)
+    answered = _estimate(bootstrap, [each.figures for each in answers], count) or (None,) * 3
     return OpenSet(
         corpus=corpus,
-        enrolled=len(speakers) // 2,
-        unknown=len(speakers) - len(speakers) // 2,
-        known_probes=sum(len(each.score) for each in rounds),
-        unknown_probes=sum(len(each.unknown_score) for each in rounds),
-        detected=bootstrap.estimate(detected, len(speakers))[0] if rounds else None,
+        enrolled=count // 2,
+        unknown=count - count // 2,
+        known_probes=sum(len(each.known) for each in choices),
+        unknown_probes=sum(len(each.unknown) for each in choices),
+        detected=detected[0],
+        recognised=answered[0],
+        false_alarms=answered[1],
+        bits=answered[2],
     )
 
 
-def _round(
+def _estimate(
+    bootstrap: Bootstrap, rounds: Sequence[Callable[[Draw], list[float] | None]], speakers: int
+) -> tuple[Estimate, ...] | None:
+    """The figures of rounds, each a mean over those in which a draw leaves them defined."""
+    if not rounds:
+        return None
+
+    def mean(draw: Draw) -> list[float]:
+        found = [figures for each in rounds if (figures := each(draw)) is not None]
+        if not found:
+            raise DataError("open-set identification: no probes of one kind drawn")
+        means: list[float] = np.mean(found, axis=0).tolist()
+        return means
+
+    return bootstrap.estimate(mean, speakers)
+
+
+def _choose(
     embedded: EmbeddedTable,
     utterances: Indices,
     speaker: Indices,
     generator: np.random.Generator,
     crosses: bool,
-) -> Probes:
+) -> _Choice:
     """One choice of who enrols; ``speaker`` ``(utterances,)`` numbers them."""
     count = int(speaker.max()) + 1
     enrolling = np.zeros(count, dtype=np.bool_)
@@ -137,17 +200,45 @@ def _round(
         sessions = embedded.session[utterances]
         is_known &= other_sessions(sessions, sessions[chosen][speaker])
     is_known[chosen] = False
-    known, unknown = np.flatnonzero(is_known), np.flatnonzero(~enrolling[speaker])
-    enrolled = utterances[chosen[enrolling]]
-    score, nearest = _nearest(embedded, utterances[known], enrolled)
-    unknown_score, _ = _nearest(embedded, utterances[unknown], enrolled)
-    return Probes(
-        score=np.where(embedded.missing[utterances[known]], -np.inf, score),
-        right=np.flatnonzero(enrolling)[nearest] == speaker[known],
-        speaker=speaker[known],
-        unknown_score=np.where(embedded.missing[utterances[unknown]], np.inf, unknown_score),
-        unknown_speaker=speaker[unknown],
+    is_unknown = ~enrolling[speaker]
+    return _Choice(
+        enrolled=utterances[chosen[enrolling]],
+        owner=np.flatnonzero(enrolling),
+        known=utterances[is_known],
+        known_speaker=speaker[is_known],
+        unknown=utterances[is_unknown],
+        unknown_speaker=speaker[is_unknown],
     )
+
+
+def _probe(embedded: EmbeddedTable, choice: _Choice) -> Probes:
+    score, nearest = _nearest(embedded, choice.known, choice.enrolled)
+    unknown_score, _ = _nearest(embedded, choice.unknown, choice.enrolled)
+    return Probes(
+        score=np.where(embedded.missing[choice.known], -np.inf, score),
+        right=choice.owner[nearest] == choice.known_speaker,
+        speaker=choice.known_speaker,
+        unknown_score=np.where(embedded.missing[choice.unknown], np.inf, unknown_score),
+        unknown_speaker=choice.unknown_speaker,
+    )
+
+
+def _ask_all(
+    embedded: EmbeddedTable, calibration: Calibration | None, choices: Sequence[_Choice]
+) -> list[Answers]:
+    if calibration is None or len(calibration.thresholds) < 2:
+        return []
+    return [_ask(embedded, calibration, each) for each in choices]
+
+
+def _ask(embedded: EmbeddedTable, calibration: Calibration, choice: _Choice) -> Answers:
+    probes = np.concatenate([choice.known, choice.unknown])
+    speaker = np.concatenate([choice.known_speaker, choice.unknown_speaker])
+    known = np.arange(len(probes)) < len(choice.known)
+    log_odds, column = answer(embedded, calibration, probes, choice.enrolled)
+    taken_for = np.where(column == NOBODY, NOBODY, choice.owner[column])
+    right = taken_for == np.where(known, speaker, NOBODY)
+    return Answers(known, right & ~embedded.missing[probes], log_odds, speaker)
 
 
 def _nearest(embedded: EmbeddedTable, probes: Indices, enrolled: Indices) -> tuple[Floats, Indices]:
