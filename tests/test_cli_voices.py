@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile as sf
 
@@ -61,6 +62,15 @@ def enrolled(run: Run) -> Run:
     return run
 
 
+@pytest.fixture
+def talk(run: Run) -> str:
+    """A recording of ann and a stranger in turn."""
+    pause = 0.001 * np.random.default_rng(5).standard_normal(RATE)
+    turns = [voice(4.0, seed=seed) for seed in (ANN, STRANGER) * 2]
+    sf.write("talk.wav", np.concatenate([part for turn in turns for part in (pause, turn)]), RATE)
+    return "talk.wav"
+
+
 def listed(run: Run) -> list[tuple[str, int]]:
     status, out, err = run("voices", "list", "--json", *STORE)
     assert (status, err) == (0, "")
@@ -108,6 +118,42 @@ def test_identify_answers_in_json(enrolled: Run) -> None:
     (best,) = answer["candidates"]
     assert best["name"] == "ann"
     assert best["probability"] + answer["unknown"] == pytest.approx(1)
+
+
+def test_diarize_calls_by_name_who_is_enrolled(enrolled: Run, talk: str) -> None:
+    assert enrolled("voices", "rename", "ann", "ann de la cruz", *STORE)[0] == 0
+    words = ("diarize", talk, "--voices", "2", *STORE, *MODEL)
+    status, out, err = enrolled(*words)
+    assert (status, err) == (0, "")
+    rttm = [line.split(" ") for line in out.splitlines()]
+    assert {len(fields) for fields in rttm} == {10}
+    assert [fields[7] for fields in rttm] == ["ann_de_la_cruz", "unknown_1"] * 2
+    files = [word for name in ("a.json", "a.txt", "a.svg") for word in ("-o", name)]
+    answer = json.loads(enrolled(*words, *files, "--json")[1])
+    names = [turn["speaker"] for turn in answer["turns"]]
+    assert names == ["ann de la cruz", "unknown 1"] * 2
+    assert json.loads(Path("a.json").read_text())["turns"] == answer["turns"]
+    labels = Path("a.txt").read_text().splitlines()
+    assert [label.split("\t")[2] for label in labels] == names
+    assert "<svg" in Path("a.svg").read_text()
+
+
+def test_diarize_asks_no_store_unless_it_is_told_to(
+    enrolled: Run, talk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hive_mtl.use.voices.usual_place", lambda: Path("voices.db").absolute())
+    assert enrolled("identify", "ann2.wav", *MODEL)[0] == 0
+    status, out, _ = enrolled("diarize", talk, "--voices", "2", *MODEL)
+    assert status == 0
+    assert {line.split()[7] for line in out.splitlines()} == {"speaker_1", "speaker_2"}
+
+
+def test_diarize_says_that_nobody_is_enrolled(run: Run, talk: str) -> None:
+    status, out, err = run("diarize", talk, "--voices", "2", *STORE, *MODEL)
+    assert status == 0
+    assert {line.split()[7] for line in out.splitlines()} == {"unknown_1", "unknown_2"}
+    assert err == "nobody is enrolled in voices.db: all voices are unknown\n"
+    assert not Path("voices.db").exists()
 
 
 def test_nobody_enrolled_is_unknown(run: Run) -> None:
@@ -182,7 +228,11 @@ def test_voices_changes_what_it_is_asked_to(enrolled: Run) -> None:
 def test_vectors_of_another_model_name_the_command_that_makes_them_anew(enrolled: Run) -> None:
     save_sharp_model(Path("other.onnx"), name="other", seed=1)
     other = ("--model", "other.onnx")
-    for words in (("identify", "ann0.wav"), ("enroll", "cid", "stranger0.wav")):
+    for words in (
+        ("identify", "ann0.wav"),
+        ("enroll", "cid", "stranger0.wav"),
+        ("diarize", "nowhere.wav"),  # said before any work
+    ):
         assert "hive-mtl voices re-embed" in refused(enrolled, *words, *STORE, *other)
     status, out, _ = enrolled("voices", "re_embed", *STORE, *other)
     assert status == 0
@@ -190,7 +240,9 @@ def test_vectors_of_another_model_name_the_command_that_makes_them_anew(enrolled
     assert enrolled("identify", "ann0.wav", *STORE, *other)[0] == 0
 
 
-@pytest.mark.parametrize("words", [("voices", "list"), ("identify", "ann0.wav", *MODEL)])
+@pytest.mark.parametrize(
+    "words", [("voices", "list"), ("identify", "ann0.wav", *MODEL), ("diarize", "ann0.wav", *MODEL)]
+)
 @pytest.mark.parametrize("place", [".", "text.wav", "", "postgresql://me:pass@127.0.0.1:1/x"])
 def test_a_place_that_is_no_store_is_one_line(run: Run, words, place) -> None:
     if place.startswith("postgresql"):

@@ -10,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hive_mtl
+from enrolled import stored
 from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError
 from hive_mtl.faces.cli import main
+from hive_mtl.use.recognising import near_among, recognise
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.speakers import MOST_GROUPED, Hops, whose
+from hive_mtl.use.stores._sql import SqlStore
 from hive_mtl.use.turns_file import audacity, rttm, write_turns
+from hive_mtl.use.voices_file import write_voices
 from tiny_model import DIM, description, save_tiny_model
 from voices import RATE, voice
 
@@ -124,6 +128,39 @@ def test_known_voices_get_their_names(shipped: hive_mtl.Model) -> None:
     assert strangers.speakers == ("unknown 1", "unknown 2")
 
 
+def test_a_store_of_thousands_is_asked_for_those_nearest(
+    shipped: hive_mtl.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = conversation()
+    dim, model_id = shipped.description.embedding_dim, shipped.description.model_id
+    with hive_mtl.Voices(tmp_path / "voices.db", shipped) as voices:
+        voices.enroll("ann", [(wave[RATE : 5 * RATE], RATE)])
+        crowd = (stored(f"voice {seed}", seed, dim=dim) for seed in range(3000))
+        write_voices(tmp_path / "crowd.jsonl", model_id, crowd)
+        voices.import_(tmp_path / "crowd.jsonl")
+        monkeypatch.delattr(SqlStore, "voices")
+        monkeypatch.delattr(SqlStore, "get")
+        found = voices.diarize((wave, RATE), voices=2)
+    assert found.speakers == ("ann", "unknown 1")
+
+
+def test_each_name_goes_to_the_likeliest_voice_alone(model: hive_mtl.Model) -> None:
+    ann, bob = np.eye(DIM, dtype=np.float32)[:2]
+    nearly = ann + 0.01 * bob
+    heard = np.stack([nearly / np.linalg.norm(nearly), ann])
+    known = {"bob": Voice(-ann, 20.0, 30.0), "ann": Voice(ann, 20.0, 30.0)}
+    near = near_among(model, known)
+    assert recognise(model, heard, [20.0, 20.0], near) == {1: "ann"}
+
+
+def test_an_unknown_voice_has_no_name_of_a_known_one(shipped: hive_mtl.Model) -> None:
+    wave = conversation()
+    heard = shipped.embed((wave[6 * RATE : 10 * RATE], RATE))
+    known = {"unknown 1": Voice(heard.vector, heard.speech_seconds, heard.snr_db)}
+    found = shipped.diarize((wave, RATE), voices=2, known=known)
+    assert found.speakers == ("unknown 2", "unknown 1")
+
+
 def test_names_need_a_calibration(tmp_path: Path) -> None:
     plain = description(calibration=None).model_dump_json()
     model = hive_mtl.load(save_tiny_model(tmp_path / "plain.onnx", metadata=plain))
@@ -148,6 +185,11 @@ def test_files_say_what_the_turns_say(tmp_path: Path) -> None:
     assert rttm(found, "a b").splitlines() == [
         "SPEAKER a_b 1 0.500 1.750 <NA> <NA> speaker_1 <NA> <NA>",
         "SPEAKER a_b 1 3.000 1.000 <NA> <NA> ann <NA> <NA>",
+    ]
+    alike = hive_mtl.Diarization((turns[0], hive_mtl.Turn(3.0, 4.0, "speaker_1")), "tiny")
+    assert [line.split()[7] for line in rttm(alike, "a").splitlines()] == [
+        "speaker_1",
+        "speaker_1_",
     ]
     assert audacity(found, "a").splitlines()[1] == "3.000000\t4.000000\tann"
     write_turns(tmp_path / "a.json", found, "a")

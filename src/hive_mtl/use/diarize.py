@@ -1,23 +1,20 @@
 """Who speaks when?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hive_mtl.audio import SAMPLE_RATE, Source, Wave, describe_source
-from hive_mtl.calibration import Sides
 from hive_mtl.description import ONNX_EMBEDDING
 from hive_mtl.errors import AudioError, ConfigError
-from hive_mtl.use.cluster import similarities
-from hive_mtl.use.comparing import calibration_of, cohort_of
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S
 from hive_mtl.use.engine import Engine
-from hive_mtl.use.scoring import Voice, threshold
+from hive_mtl.use.recognising import Known, Near, near_among, recognise
 from hive_mtl.use.segments import SpeechSegment, speech_segments
 from hive_mtl.use.speakers import Hops, Labels, means, whose
-from hive_mtl.use.verify import FALSE_ALARM
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -65,16 +62,15 @@ def diarize(
     engine: Engine,
     source: Source,
     voices: int | None = None,
-    known: Mapping[str, Voice] | None = None,
+    known: Known | None = None,
 ) -> Diarization:
     """Tells who speaks when; see :meth:`hive_mtl.Model.diarize`."""
     if voices is not None and voices < 1:
         raise ConfigError(f"voices {voices}: give 1 or more, or none if it is not known")
-    if known:
-        calibration_of(model)  # before any work
+    near = None if known is None else near_among(model, known)  # errors come before any work
     hops = _hops(engine, source)
     labels = whose(hops, voices)
-    names = _names(model, hops, labels, known or {})
+    names = _names(model, hops, labels, near)
     return Diarization(tuple(_turns(hops, labels, names)), model.description.model_id)
 
 
@@ -114,44 +110,16 @@ def _windows_of(segment: SpeechSegment) -> Iterator[tuple[tuple[float, float], W
         yield span, segment.wave[first : first + _WINDOW]
 
 
-def _names(model: "Model", hops: Hops, labels: Labels, known: Mapping[str, Voice]) -> list[str]:
-    """What each voice is called: a known voice by its name, the others by numbers."""
-    named = _recognised(model, hops, labels, known) if known else {}
-    voices = range(int(labels.max()) + 1)
-    kind = "unknown" if known else "speaker"
-    others = [voice for voice in voices if voice not in named]
-    return [named.get(voice) or f"{kind} {1 + others.index(voice)}" for voice in voices]
-
-
-def _recognised(
-    model: "Model", hops: Hops, labels: Labels, known: Mapping[str, Voice]
-) -> dict[int, str]:
-    """The names of those voices that are known ones.
-
-    A name goes to one voice at most, the likeliest pair first, and every pair needs the threshold
-    of :meth:`hive_mtl.Model.verify`.
-    """
-    calibration = calibration_of(model)
-    heard, names = means(hops.vectors, labels), list(known)
-    enrolled = [known[name] for name in names]
-    clearest = max(voice.snr_db for voice in enrolled)  # so clear the recording is taken to be
-    sides = Sides(
-        np.append(
-            np.bincount(labels, hops.end_s - hops.start_s),
-            [voice.speech_seconds for voice in enrolled],
-        ),
-        np.append(np.full(len(heard), clearest), [voice.snr_db for voice in enrolled]),
-    )
-    vectors = np.stack([*heard, *(voice.vector for voice in enrolled)])
-    alike = similarities(vectors, sides, calibration, cohort_of(model, calibration))
-    llr = alike[: len(heard), len(heard) :]
-    enough = threshold(calibration, FALSE_ALARM)
-    found: dict[int, str] = {}
-    while llr.max() >= enough:
-        voice, name = np.unravel_index(llr.argmax(), llr.shape)
-        found[int(voice)] = names[name]
-        llr[voice], llr[:, name] = -np.inf, -np.inf
-    return found
+def _names(model: "Model", hops: Hops, labels: Labels, near: Near | None) -> list[str]:
+    """What each voice is called: an enrolled voice by its name, the others by numbers."""
+    speech_s = np.bincount(labels, hops.end_s - hops.start_s)
+    named: dict[int, str] = {}
+    if near is not None:
+        named = recognise(model, means(hops.vectors, labels), speech_s.tolist(), near)
+    kind = "speaker" if near is None else "unknown"
+    numbered = (f"{kind} {number}" for number in count(1))
+    others = (name for name in numbered if name not in named.values())
+    return [named.get(voice) or next(others) for voice in range(len(speech_s))]
 
 
 def _turns(hops: Hops, labels: Labels, names: list[str]) -> Iterator[Turn]:

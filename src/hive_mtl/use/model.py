@@ -1,7 +1,7 @@
 """A trained model, ready to use."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import overload
@@ -23,6 +23,7 @@ from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
 from hive_mtl.use.find import Search, find
 from hive_mtl.use.network import Network
 from hive_mtl.use.progress import with_progress
+from hive_mtl.use.recognising import Known
 from hive_mtl.use.recordings import pool_pieces, read_pieces
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, Verdict, verify
@@ -259,11 +260,7 @@ class Model:
         return find(self, voice, archive, index=index, false_alarm=false_alarm, progress=progress)
 
     def diarize(
-        self,
-        source: Source,
-        *,
-        voices: int | None = None,
-        known: Mapping[str, Voice] | None = None,
+        self, source: Source, *, voices: int | None = None, known: Known | None = None
     ) -> Diarization:
         """Tells who speaks when; the recording may be hours long and is read in bounded memory.
 
@@ -272,14 +269,15 @@ class Model:
         Args:
             source: a recording as for :meth:`embed`.
             voices: how many speak; None if that is not known, and up to ten are then told apart.
-            known: voices by name. Those that are heard get their names, the others are 'unknown 1'
-                and so on; without it, all are 'speaker 1' and so on.
+            known: voices by name (see :meth:`hive_mtl.Voices.diarize` for a store of them). Those
+                that are heard get their names, the others are 'unknown 1' and so on; without it,
+                all are 'speaker 1' and so on.
 
         Raises:
             AudioError: the recording cannot be read, or has less than a second of speech.
             ConfigError: ``voices`` is less than 1.
             MissingExtraError: SciPy is not installed.
-            ModelError: ``known`` is given and the model is not calibrated.
+            ModelError: ``known`` is given, and the model is not calibrated.
         """
         return diarize(self, self._engine, source, voices, known)
 

@@ -10,11 +10,20 @@ from hive_mtl.use.diarize import Diarization
 
 
 def rttm(found: Diarization, recording: str) -> str:
-    """Lines of NIST's Rich Transcription Time Marked format; spaces in names become underscores."""
+    """Lines of NIST's Rich Transcription Time Marked format; spaces in names become underscores.
+
+    Names that would then be the same end in underscores more.
+    """
     name = "_".join(recording.split())
+    fields: dict[str, str] = {}
+    for speaker in found.speakers:
+        field = "_".join(speaker.split())
+        while field in fields.values():
+            field += "_"
+        fields[speaker] = field
     return "".join(
         f"SPEAKER {name} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> "
-        f"{'_'.join(turn.speaker.split())} <NA> <NA>\n"
+        f"{fields[turn.speaker]} <NA> <NA>\n"
         for turn in found.turns
     )
 

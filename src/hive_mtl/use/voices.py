@@ -14,6 +14,7 @@ import platformdirs
 from hive_mtl.audio import Segment, Source
 from hive_mtl.errors import EmbeddingError, VoiceError
 from hive_mtl.use.comparing import calibration_of
+from hive_mtl.use.diarize import Diarization
 from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
@@ -164,6 +165,25 @@ class Voices:
             ModelError: the model is not calibrated, or the store belongs to another.
         """
         return identify(self.model, self._store, recording, Inquiry(k, false_alarm, prior))
+
+    def diarize(self, recording: Source, *, voices: int | None = None) -> Diarization:
+        """Tells who speaks when, and calls those by name who are enrolled.
+
+        See :meth:`hive_mtl.Model.diarize`. A voice that is heard gets a name as it would by
+        :meth:`identify`, but each name goes to one voice at most; the others are 'unknown 1' and
+        so on.
+
+        Args:
+            recording: of any length.
+            voices: how many speak; None if that is not known, and up to ten are then told apart.
+
+        Raises:
+            AudioError: the recording cannot be read, or has less than a second of speech.
+            ConfigError: ``voices`` is less than 1.
+            MissingExtraError: SciPy is not installed.
+            ModelError: the model is not calibrated, or the store belongs to another.
+        """
+        return self.model.diarize(recording, voices=voices, known=self._store)
 
     def get(self, name: str) -> StoredVoice:
         """One voice with its samples.

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Json, print_json
-from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Recording
+from hive_mtl.faces.cli.answers import Json, print_json, tell
+from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
 
 if TYPE_CHECKING:
     from hive_mtl.use.diarize import Diarization
+
+_STORE = (
+    "Call those by name who are enrolled here (SQLite file, or postgresql://...), the others "
+    "'unknown 1' and so on; without it, all are 'speaker 1' and so on."
+)
 
 
 def diarize(
@@ -19,6 +24,7 @@ def diarize(
     /,
     *,
     voices: int | None = None,
+    store: Annotated[Place, Parameter(help=_STORE)] = None,
     out: Annotated[tuple[Path, ...], Parameter(("--out", "-o"))] = (),
     options: ModelOptions = SHIPPED,
     as_json: Json = False,
@@ -37,8 +43,7 @@ def diarize(
 
     for path in out:
         _check_output(path)
-    model = options.load()
-    found = model.diarize(recording, voices=voices)
+    found = _diarized(recording, voices, store, options)
     name = Path(recording).stem
     for path in out:
         _write(path, found, name)
@@ -49,6 +54,17 @@ def diarize(
     else:
         print(rttm(found, name), end="")
     return 0
+
+
+def _diarized(
+    recording: str, voices: int | None, store: str | None, options: ModelOptions
+) -> "Diarization":
+    if store is None:
+        return options.load().diarize(recording, voices=voices)
+    with open_voices(store, options) as known:
+        if not len(known):
+            tell(f"nobody is enrolled in {known.place}: all voices are unknown")
+        return known.diarize(recording, voices=voices)
 
 
 def _voices(found: "Diarization") -> str:

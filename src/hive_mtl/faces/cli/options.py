@@ -11,6 +11,7 @@ from hive_mtl.errors import DataError
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
+    from hive_mtl.use.voices import Voices
 
 
 def _check_named(_kind: type, path: object) -> None:
@@ -71,6 +72,28 @@ class ModelOptions:
 
 
 SHIPPED = ModelOptions()
+
+
+def _check_place(_kind: type, place: object) -> None:
+    if place == "":
+        raise ValueError("An empty path: give the path of a file, or postgresql://...")
+
+
+Place = Annotated[
+    str | None,
+    Parameter(
+        "--store",
+        validator=_check_place,
+        help="SQLite file, or postgresql://...; without it, one in your data folder.",
+    ),
+]
+
+
+def open_voices(store: str | None, options: ModelOptions | None = None) -> "Voices":
+    """The enrolled voices of a store, and the model that is to hear them, where one is."""
+    import hive_mtl
+
+    return hive_mtl.Voices(store, options.load() if options else None)
 
 
 @Parameter(name="*")

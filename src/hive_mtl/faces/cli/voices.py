@@ -9,27 +9,11 @@ from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError
 from hive_mtl.faces.cli.answers import Json, print_json
-from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Recording
+from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
 
 if TYPE_CHECKING:
     from hive_mtl.use.identify import Identity
     from hive_mtl.use.stores import StoredVoice
-    from hive_mtl.use.voices import Voices
-
-
-def _check_place(_kind: type, place: object) -> None:
-    if place == "":
-        raise ValueError("An empty path: give the path of a file, or postgresql://...")
-
-
-Place = Annotated[
-    str | None,
-    Parameter(
-        "--store",
-        validator=_check_place,
-        help="SQLite file, or postgresql://...; without it, one in your data folder.",
-    ),
-]
 
 
 @Parameter(name="*")
@@ -113,7 +97,7 @@ def enroll(
         raise ConfigError(f"no recordings of {name!r}: give one or more")
     if enrolled.add and (enrolled.note or labels):
         raise ConfigError("--note and --label are of a new voice: leave them away with --add")
-    with _opened(store, options) as known:
+    with open_voices(store, options) as known:
         if enrolled.add:
             voice = known.add(name, recordings, same_voice=enrolled.same_voice)
         else:
@@ -149,7 +133,7 @@ def identify(
     Args:
         recording: Of one voice.
     """
-    with _opened(store, options) as known:
+    with open_voices(store, options) as known:
         identity = known.identify([recording, *looked.more], **looked.settings())
         if as_json:
             print_json({"known": identity.known, **asdict(identity)})
@@ -161,7 +145,7 @@ def identify(
 @voices.command(name="list", sort_key=0)
 def list_voices(*, store: Place = None, as_json: Json = False) -> None:
     """List the enrolled voices by name."""
-    with _opened(store) as known:
+    with open_voices(store) as known:
         entries = known.list()
     if as_json:
         print_json([asdict(entry) for entry in entries])
@@ -175,7 +159,7 @@ def list_voices(*, store: Place = None, as_json: Json = False) -> None:
 @voices.command(sort_key=1)
 def show(name: str, /, *, store: Place = None, as_json: Json = False) -> None:
     """Show what is kept of a voice."""
-    with _opened(store) as known:
+    with open_voices(store) as known:
         voice = known.get(name)
     if as_json:
         print_json(_described(voice))
@@ -194,7 +178,7 @@ def show(name: str, /, *, store: Place = None, as_json: Json = False) -> None:
 @voices.command(sort_key=2)
 def rename(name: str, new: str, /, *, store: Place = None, as_json: Json = False) -> None:
     """Give a voice another name."""
-    with _opened(store) as known:
+    with open_voices(store) as known:
         known.rename(name, new)
     _done({"name": new}, f"{name} is now {new}", as_json)
 
@@ -202,7 +186,7 @@ def rename(name: str, new: str, /, *, store: Place = None, as_json: Json = False
 @voices.command(sort_key=3)
 def merge(name: str, other: str, /, *, store: Place = None, as_json: Json = False) -> None:
     """Make one voice of two: the first gets the recordings of the other, which is gone."""
-    with _opened(store) as known:
+    with open_voices(store) as known:
         known.merge(name, other)
     _done({"name": name}, f"{other} is now part of {name}", as_json)
 
@@ -210,7 +194,7 @@ def merge(name: str, other: str, /, *, store: Place = None, as_json: Json = Fals
 @voices.command(sort_key=4)
 def remove(name: str, /, *, store: Place = None, as_json: Json = False) -> None:
     """Remove a voice for good, with all that is kept of it."""
-    with _opened(store) as known:
+    with open_voices(store) as known:
         known.remove(name)
     _done({"removed": name}, f"{name} is removed", as_json)
 
@@ -227,7 +211,7 @@ def export(
     Args:
         out: The file to write, JSON Lines.
     """
-    with _opened(store) as known:
+    with open_voices(store) as known:
         count = known.export(out)
     _done({"out": str(out), "voices": count}, f"{_counted(count, 'voice')} in {out}", as_json)
 
@@ -239,7 +223,7 @@ def import_voices(file: Path, /, *, store: Place = None, as_json: Json = False) 
     Args:
         file: As voices export wrote it.
     """
-    with _opened(store) as known:
+    with open_voices(store) as known:
         count = known.import_(file)
         place = known.place
     _done({"voices": count}, f"{_counted(count, 'voice')} imported into {place}", as_json)
@@ -250,17 +234,11 @@ def re_embed(
     *, store: Place = None, options: ModelOptions = SHIPPED, as_json: Json = False
 ) -> None:
     """Make all vectors anew with another model, from the recordings that were enrolled."""
-    with _opened(store, options) as known:
+    with open_voices(store, options) as known:
         count = known.re_embed()
         model_id = known.model.description.model_id
     answer = {"voices": count, "model_id": model_id}
     _done(answer, f"{_counted(count, 'voice')} made anew (model {model_id})", as_json)
-
-
-def _opened(store: str | None, options: ModelOptions | None = None) -> "Voices":
-    import hive_mtl
-
-    return hive_mtl.Voices(store, options.load() if options else None)
 
 
 def _described(voice: "StoredVoice") -> dict[str, object]:
