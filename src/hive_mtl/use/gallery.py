@@ -29,8 +29,8 @@ Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 
 SMALL = 20_000  # voices: fewer are compared as fast as they are chosen from
-_CANDIDATES = 500  # voices for each query that are compared as a whole
-_ENERGY = 0.75  # of the vectors that lies along the axes
+_CANDIDATES = 1_000  # voices for each query that are compared as a whole
+_ENERGY = 0.7  # of the vectors that lies along the axes
 _SAMPLE = 65_536  # voices that the axes are of
 _LARGE = 1_000  # so many asked for are better found among all
 _QUERIES = 256  # compared at once
