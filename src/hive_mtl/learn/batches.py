@@ -30,7 +30,6 @@ from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
 SHORTEST_CROP = SAMPLE_RATE // 10  # what the MP3 coder takes
-CROP_LENGTHS = 5  # in a run: torch keeps memory for every shape that it meets
 BABBLE_VOICES = (3, 7)  # fewer are a conversation, more are noise
 
 
@@ -119,8 +118,9 @@ class Batches(Dataset[Batch]):
             rows, starts = self._epochs.batch(number)
             return self._batch(rows, starts, self._longest, rng)
         rows = self._sampler.draw(rng)
-        length_s = rng.choice(np.linspace(*self._config.crop_s, CROP_LENGTHS))
-        return self._batch(rows, None, round(length_s * self._prepared.kept.per_second), rng)
+        low, high = self._config.crop_s
+        size = round(float(rng.uniform(low, high)) * 10) * self._prepared.kept.per_second // 10
+        return self._batch(rows, None, size, rng)
 
     def of_crops(self, crops: Crops) -> Iterator[Batch]:
         """Listed crops as they are, in order: what a monitor looks at."""
