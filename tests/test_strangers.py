@@ -75,6 +75,15 @@ def test_the_threshold_is_the_calibrations_own_where_it_has_one() -> None:
         assert strangers_of(CALIBRATION).threshold(float(rate), 1) == pytest.approx(llr)
 
 
+def test_the_threshold_alone_allows_as_many_as_asked() -> None:
+    """Scores of strangers that are independent and normal, as the thresholds here have them."""
+    strangers = strangers_of(NORMAL)
+    for voices in (1, 10, 300):
+        best = MEAN + DEVIATION * highest(voices)[:, 0]
+        rate = (best >= strangers.threshold(0.05, voices)).mean()
+        assert rate == pytest.approx(0.05, abs=0.006)
+
+
 def test_more_voices_ask_for_more() -> None:
     counts = (1, 3, 10, 30, 100, 1000, 100_000)
     enough = [

@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 NOBODY = -1
-_PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,10 @@ class Answers:
     log_odds: Floats
     speaker: Indices
 
-    def figures(self, draw: Draw) -> list[float] | None:
-        """Recognised, false alarms and bits where speakers count as in ``draw`` ``(speakers,)``.
-
-        None where the draw leaves no probes of one kind.
-        """
+    def figures(self, draw: Draw) -> list[float]:
+        """Recognised, false alarms and bits where speakers count as in ``draw`` ``(speakers,)``."""
         weight = draw[self.speaker]
         known, unknown = weight * self.known, weight * ~self.known
-        if known.sum() == 0 or unknown.sum() == 0:
-            return None
         bits = np.logaddexp(0, np.where(self.known, -self.log_odds, self.log_odds)) / np.log(2)
         return [
             float(known @ self.right / known.sum()),
@@ -53,33 +47,26 @@ class Answers:
 
 
 def answer(
-    embedded: EmbeddedTable, calibration: Calibration, probes: Indices, enrolled: Indices
+    embedded: EmbeddedTable,
+    calibration: Calibration,
+    probes: Indices,
+    enrolled: Indices,
+    scores: Floats,
 ) -> tuple[Floats, Indices]:
     """The log-odds of 'enrolled at all' ``(probes,)``, and as which column of ``enrolled`` each is.
 
     The latter is :data:`NOBODY` where it is unknown. What has no vector is not enrolled, and knows
-    nothing as a probe: one bit, and the wrong answer by the caller.
+    nothing as a probe: one bit, and the wrong answer by the caller. ``scores`` are ``(probes,
+    enrolled)``.
     """
     columns = np.flatnonzero(~embedded.missing[enrolled])
-    log_odds, taken_for = np.zeros(len(probes)), np.full(len(probes), NOBODY)
     if not len(columns):
-        return log_odds, taken_for
-    search = Inquiry()
-    for start in range(0, len(probes), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        llr = _ratios(embedded, calibration, probes[part], enrolled[columns])
-        near = np.sort(llr, axis=1)[:, -SCORED:]
-        weighed = weigh(calibration, near, len(columns), search)
-        heard = ~embedded.missing[probes[part]]
-        log_odds[part] = np.where(heard, np.logaddexp.reduce(weighed.log_odds, axis=1), 0.0)
-        is_known = heard & (near[:, -1] >= weighed.enough)
-        taken_for[part] = np.where(is_known, columns[llr.argmax(axis=1)], NOBODY)
-    return log_odds, taken_for
-
-
-def _ratios(
-    embedded: EmbeddedTable, calibration: Calibration, probes: Indices, enrolled: Indices
-) -> Floats:
-    """Log-likelihood ratios ``(probes, enrolled)``."""
-    sides = embedded.sides(probes[:, None]), embedded.sides(enrolled)
-    return line(calibration, *sides).llr(embedded.score_matrix(probes, enrolled))
+        return np.zeros(len(probes)), np.full(len(probes), NOBODY)
+    sides = embedded.sides(probes[:, None]), embedded.sides(enrolled[columns])
+    llr = line(calibration, *sides).llr(scores[:, columns])
+    near = np.sort(llr, axis=1)[:, -SCORED:]
+    weighed = weigh(calibration, near, len(columns), Inquiry())
+    heard = ~embedded.missing[probes]
+    is_known = heard & (near[:, -1] >= weighed.enough)
+    log_odds = np.where(heard, np.logaddexp.reduce(weighed.log_odds, axis=1), 0.0)
+    return log_odds, np.where(is_known, columns[llr.argmax(axis=1)], NOBODY)

@@ -1,6 +1,5 @@
 """Open-set identification: whose voice is this, if it is one of those enrolled at all?"""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,6 @@ NOTE = (
     "(knowing nothing costs 1)."
 )
 _ROUNDS = 10
-_PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,6 @@ class Probes:
         accepted = self.score > self.unknown_score[order[first_rejected]]
         return float(known @ (accepted & self.right) / known.sum())
 
-    def figures(self, draw: Draw) -> list[float] | None:
-        """:meth:`detected`, alone."""
-        rate = self.detected(draw)
-        return None if rate is None else [rate]
-
 
 @dataclass(frozen=True)
 class _Choice:
@@ -109,18 +102,31 @@ class _Choice:
     Attributes:
         enrolled: ``(voices,)`` utterances.
         owner: ``(voices,)`` their speakers.
-        known: ``(known,)`` utterances of speakers who are enrolled.
-        known_speaker: ``(known,)``.
-        unknown: ``(unknown,)`` those of others.
-        unknown_speaker: ``(unknown,)``.
+        probes: ``(probes,)`` utterances.
+        speaker: ``(probes,)`` who says them.
+        known: ``(probes,)`` whether that speaker is enrolled.
     """
 
     enrolled: Indices
     owner: Indices
-    known: Indices
-    known_speaker: Indices
-    unknown: Indices
-    unknown_speaker: Indices
+    probes: Indices
+    speaker: Indices
+    known: Bools
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one choice comes to; no answers without a calibration."""
+
+    probes: Probes
+    answers: Answers | None
+
+    def figures(self, draw: Draw) -> list[float] | None:
+        """Detected and, with answers, theirs; None where a draw leaves no probes of one kind."""
+        detected = self.probes.detected(draw)
+        if detected is None:
+            return None
+        return [detected, *(self.answers.figures(draw) if self.answers else ())]
 
 
 def identify_open_set(
@@ -144,42 +150,32 @@ def identify_open_set(
         _choose(embedded, utterances, speaker, generator, crosses)
         for _ in range(_ROUNDS if len(speakers) > 1 else 0)
     ]
-    choices = [each for each in choices if len(each.known) and len(each.unknown)]
-    answers = _ask_all(embedded, calibration, choices)
+    choices = [each for each in choices if each.known.any() and not each.known.all()]
+    if calibration is not None and len(calibration.thresholds) < 2:
+        calibration = None
+    rounds = [_ask(embedded, calibration, each) for each in choices]
 
-    count = len(speakers)
-    detected = _estimate(
-        bootstrap, [_probe(embedded, each).figures for each in choices], count
-    ) or (None,)
-    answered = _estimate(bootstrap, [each.figures for each in answers], count) or (None,) * 3
-    return OpenSet(
-        corpus=corpus,
-        enrolled=count // 2,
-        unknown=count - count // 2,
-        known_probes=sum(len(each.known) for each in choices),
-        unknown_probes=sum(len(each.unknown) for each in choices),
-        detected=detected[0],
-        recognised=answered[0],
-        false_alarms=answered[1],
-        bits=answered[2],
-    )
-
-
-def _estimate(
-    bootstrap: Bootstrap, rounds: Sequence[Callable[[Draw], list[float] | None]], speakers: int
-) -> tuple[Estimate, ...] | None:
-    """The figures of rounds, each a mean over those in which a draw leaves them defined."""
-    if not rounds:
-        return None
-
-    def mean(draw: Draw) -> list[float]:
-        found = [figures for each in rounds if (figures := each(draw)) is not None]
+    def figures(draw: Draw) -> list[float]:
+        found = [each for round_ in rounds if (each := round_.figures(draw)) is not None]
         if not found:
             raise DataError("open-set identification: no probes of one kind drawn")
         means: list[float] = np.mean(found, axis=0).tolist()
         return means
 
-    return bootstrap.estimate(mean, speakers)
+    count = len(speakers)
+    detected, *answered = bootstrap.estimate(figures, count) if rounds else (None,)
+    recognised, false_alarms, bits = answered or (None,) * 3
+    return OpenSet(
+        corpus=corpus,
+        enrolled=count // 2,
+        unknown=count - count // 2,
+        known_probes=sum(int(each.known.sum()) for each in choices),
+        unknown_probes=sum(int((~each.known).sum()) for each in choices),
+        detected=detected,
+        recognised=recognised,
+        false_alarms=false_alarms,
+        bits=bits,
+    )
 
 
 def _choose(
@@ -200,53 +196,36 @@ def _choose(
         sessions = embedded.session[utterances]
         is_known &= other_sessions(sessions, sessions[chosen][speaker])
     is_known[chosen] = False
-    is_unknown = ~enrolling[speaker]
+    asked = np.flatnonzero(is_known | ~enrolling[speaker])
     return _Choice(
         enrolled=utterances[chosen[enrolling]],
         owner=np.flatnonzero(enrolling),
-        known=utterances[is_known],
-        known_speaker=speaker[is_known],
-        unknown=utterances[is_unknown],
-        unknown_speaker=speaker[is_unknown],
+        probes=utterances[asked],
+        speaker=speaker[asked],
+        known=is_known[asked],
     )
 
 
-def _probe(embedded: EmbeddedTable, choice: _Choice) -> Probes:
-    score, nearest = _nearest(embedded, choice.known, choice.enrolled)
-    unknown_score, _ = _nearest(embedded, choice.unknown, choice.enrolled)
-    return Probes(
-        score=np.where(embedded.missing[choice.known], -np.inf, score),
-        right=choice.owner[nearest] == choice.known_speaker,
-        speaker=choice.known_speaker,
-        unknown_score=np.where(embedded.missing[choice.unknown], np.inf, unknown_score),
-        unknown_speaker=choice.unknown_speaker,
+def _ask(embedded: EmbeddedTable, calibration: Calibration | None, choice: _Choice) -> _Round:
+    nearest, answers = [], []
+    for part, scores in embedded.score_blocks(choice.probes, choice.enrolled):
+        if calibration is not None:
+            asked = choice.probes[part], choice.enrolled
+            answers.append(answer(embedded, calibration, *asked, scores))
+        scores[:, embedded.missing[choice.enrolled]] = -np.inf
+        nearest.append((scores.max(axis=1), scores.argmax(axis=1)))
+    score, column = map(np.concatenate, zip(*nearest, strict=True))
+    missing, known = embedded.missing[choice.probes], choice.known
+    probes = Probes(
+        score=np.where(missing, -np.inf, score)[known],
+        right=(choice.owner[column] == choice.speaker)[known],
+        speaker=choice.speaker[known],
+        unknown_score=np.where(missing, np.inf, score)[~known],
+        unknown_speaker=choice.speaker[~known],
     )
-
-
-def _ask_all(
-    embedded: EmbeddedTable, calibration: Calibration | None, choices: Sequence[_Choice]
-) -> list[Answers]:
-    if calibration is None or len(calibration.thresholds) < 2:
-        return []
-    return [_ask(embedded, calibration, each) for each in choices]
-
-
-def _ask(embedded: EmbeddedTable, calibration: Calibration, choice: _Choice) -> Answers:
-    probes = np.concatenate([choice.known, choice.unknown])
-    speaker = np.concatenate([choice.known_speaker, choice.unknown_speaker])
-    known = np.arange(len(probes)) < len(choice.known)
-    log_odds, column = answer(embedded, calibration, probes, choice.enrolled)
+    if not answers:
+        return _Round(probes, None)
+    log_odds, column = map(np.concatenate, zip(*answers, strict=True))
     taken_for = np.where(column == NOBODY, NOBODY, choice.owner[column])
-    right = taken_for == np.where(known, speaker, NOBODY)
-    return Answers(known, right & ~embedded.missing[probes], log_odds, speaker)
-
-
-def _nearest(embedded: EmbeddedTable, probes: Indices, enrolled: Indices) -> tuple[Floats, Indices]:
-    """The highest score of each probe ``(probes,)``, and with which column of ``enrolled``."""
-    score, nearest = np.empty(len(probes)), np.empty(len(probes), dtype=np.int64)
-    for start in range(0, len(probes), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        scores = embedded.score_matrix(probes[part], enrolled)
-        scores[:, embedded.missing[enrolled]] = -np.inf
-        score[part], nearest[part] = scores.max(axis=1), scores.argmax(axis=1)
-    return score, nearest
+    right = ~missing & (taken_for == np.where(known, choice.speaker, NOBODY))
+    return _Round(probes, Answers(known, right, log_odds, choice.speaker))

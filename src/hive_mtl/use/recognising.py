@@ -38,7 +38,7 @@ def near_among(model: "Model", known: Known) -> Near:
 
 
 def recognise(
-    model: "Model", heard: npt.NDArray[np.float32], speech_s: Iterable[float], near: Near
+    model: "Model", near: Near, heard: npt.NDArray[np.float32], speech_s: Iterable[float]
 ) -> dict[int, str]:
     """The names of those heard voices that are enrolled ones.
 
@@ -47,9 +47,9 @@ def recognise(
 
     Args:
         model: a calibrated one.
+        near: where the names come from.
         heard: ``(voices, dim)`` of unit norm.
         speech_s: of each.
-        near: where the names come from.
     """
     pairs: list[tuple[float, int, str]] = []
     for number, (vector, seconds) in enumerate(zip(heard, speech_s, strict=True)):
