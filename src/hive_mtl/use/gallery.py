@@ -6,7 +6,7 @@ little-endian and mapped: opening costs nothing, and processes share the pages.
 
 Most voices are ruled out by that part alone. The bits of :mod:`hive_mtl.use.binary` choose as well
 and need less room, but NumPy counts bits many times more slowly than it multiplies matrices. faiss
-counts them fast: it needs less time than a gallery for one query, and twice as much for a batch.
+counts them fast: it needs less time than a gallery for one query, and much more for a batch.
 ``benchmarks/search.py`` shows them side by side.
 """
 
