@@ -138,7 +138,7 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "are no results" in told
     assert "| 50.0 |" in told  # a constant answer
     page = (tmp_path / "compare.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count('<div class="card picture"><svg') == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))
     assert "&lt;svg" not in page
     read = json.loads((tmp_path / "compare.json").read_text())
@@ -153,7 +153,7 @@ def test_what_is_undefined_is_told_as_such(comparison: Comparison) -> None:
     )
     nothing = replace(comparison, cells=cells, against=against, cosines=())
     assert "n/a (n/a, n/a, n/a)" in report.markdown(nothing)
-    assert report.html(nothing).count("<svg") == 1
+    assert report.html(nothing).count('<div class="card picture">') == 1
 
 
 RECIPE: dict[str, Any] = {

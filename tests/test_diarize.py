@@ -155,7 +155,7 @@ def test_each_name_goes_to_the_likeliest_voice_alone(model: hive_mtl.Model) -> N
     heard = np.stack([nearly / np.linalg.norm(nearly), ann])
     known = {"bob": Voice(-ann, 20.0, 30.0), "ann": Voice(ann, 20.0, 30.0)}
     near = near_among(model, known)
-    assert recognise(model, heard, [20.0, 20.0], near) == {1: "ann"}
+    assert recognise(model, near, heard, [20.0, 20.0]) == {1: "ann"}
 
 
 def test_an_unknown_voice_has_no_name_of_a_known_one(shipped: hive_mtl.Model) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import hive_mtl as hive
 from enrolled import unit
-from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.errors import ConfigError
 from hive_mtl.use.comparing import compare
-from hive_mtl.use.identify import SCORED, Inquiry, decide, threshold_among
+from hive_mtl.use.identify import SCORED, Inquiry, decide
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.stores import Nearest, Neighbour
 from tiny_model import CALIBRATION, DIM, save_tiny_model
@@ -98,28 +98,25 @@ def test_more_enrolled_voices_ask_for_more(model) -> None:
     assert many.candidates[0].probability < few.candidates[0].probability
 
 
-def test_the_threshold_is_the_calibrations_own_where_it_has_one() -> None:
-    for rate, llr in CALIBRATION.thresholds.items():
-        assert threshold_among(CALIBRATION, float(rate), 1) == pytest.approx(llr)
+def test_the_likeliest_scores_highest_whoever_else_is_enrolled(model) -> None:
+    """Even among twelve who all sound much like the one heard."""
+    near = among(*(heard(place, like=heard(99).vector, share=0.8) for place in range(12)))
+    found = decide(model, heard(99), near, Inquiry(k=12))
+    scores = [each.score for each in found.candidates]
+    assert scores == sorted(scores, reverse=True)
+    probabilities = [each.probability for each in found.candidates]
+    assert probabilities == sorted(probabilities, reverse=True)
 
 
-@given(st.floats(1e-6, 0.5), st.integers(1, 10**7))
-def test_the_threshold_rises_as_fewer_false_alarms_are_allowed(rate, voices) -> None:
-    threshold = threshold_among(CALIBRATION, rate, voices)
-    assert math.isfinite(threshold)
-    assert threshold <= threshold_among(CALIBRATION, rate / 2, voices)
-    assert threshold <= threshold_among(CALIBRATION, rate, voices + 1)
-
-
-def test_the_false_alarms_of_many_voices_are_as_asked() -> None:
-    """Scores of strangers that are independent and normal, as the thresholds here have them."""
-    normal = {"0.1": 1.2816, "0.01": 2.3263, "0.001": 3.0902}
-    calibration = CALIBRATION.model_copy(update={"thresholds": normal})
-    generator = np.random.default_rng(0)
-    for voices in (1, 10, 300):
-        best = generator.standard_normal((20_000, voices)).max(axis=1)
-        alarms = (best >= threshold_among(calibration, 0.05, voices)).mean()
-        assert alarms == pytest.approx(0.05, abs=0.006)
+def test_where_strangers_are_alike_more_is_asked_of_the_best(model) -> None:
+    mine = heard(1, like=heard(0).vector, share=0.6)
+    alike = [heard(place, like=heard(0).vector, share=0.4) for place in range(2, 22)]
+    apart = [Voice(-each.vector, 5.0, 20.0) for each in alike]
+    close, far = (
+        decide(model, heard(0), among(mine, *group), Inquiry()) for group in (alike, apart)
+    )
+    assert close.candidates[0].threshold > far.candidates[0].threshold
+    assert close.unknown > far.unknown
 
 
 @pytest.mark.parametrize(
@@ -129,11 +126,6 @@ def test_the_false_alarms_of_many_voices_are_as_asked() -> None:
 def test_what_cannot_be_asked_is_refused(wrong) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Inquiry(**wrong)
-
-
-def test_a_calibration_without_thresholds_is_refused() -> None:
-    with pytest.raises(ModelError, match="no thresholds"):
-        threshold_among(CALIBRATION.model_copy(update={"thresholds": {}}), 0.01, 5)
 
 
 @pytest.mark.parametrize("shipped", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -38,6 +38,11 @@ def test_using_a_model_loads_nothing_of_the_learning_wing() -> None:
     assert not modules & OF_THE_LEARNING_WING
 
 
+def test_a_list_of_voices_needs_no_network_and_a_model_no_stores() -> None:
+    assert "onnxruntime" not in loaded_by("import hive_mtl.use.voices")
+    assert "hive_mtl.use.stores" not in loaded_by("import hive_mtl.use.model")
+
+
 def test_a_command_of_the_learning_wing_names_the_extra_it_needs(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text(
         'raise ModuleNotFoundError("No module named torch", name="torch")'

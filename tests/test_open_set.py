@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hive_mtl.description import Calibration
 from hive_mtl.errors import EmbeddingError
 from hive_mtl.evaluate.bootstrap import Bootstrap
 from hive_mtl.evaluate.embedded import collect
@@ -162,3 +163,39 @@ def test_without_probes_of_both_kinds_it_is_not_defined(speakers):
     found = identify_open_set(table, corpus, 2.0, BOOTSTRAP)
     assert found.detected is None
     assert found.known_probes == 0
+
+
+CALIBRATION = Calibration(
+    weights={"score": 40.0}, intercept=-36.0, thresholds={"0.1": -4.0, "0.01": -2.0, "0.001": 0.0}
+)
+
+
+def asked(angles, calibration=CALIBRATION):
+    table = embedded(list(VOICES), angles)
+    return identify_open_set(table, "corpus", 2.0, BOOTSTRAP, calibration)
+
+
+def test_what_identify_answers_is_judged():
+    found = asked(APART)
+    assert (found.recognised.value, found.false_alarms.value) == (1, 0)
+    assert found.bits.value < 0.1
+
+
+def test_strangers_who_sound_like_somebody_are_false_alarms():
+    found = asked([80 * (row // 6) + 2 * (row % 3) for row in range(len(VOICES))])
+    assert found.false_alarms.value > 0.2
+    assert found.bits.value > asked(APART).bits.value
+
+
+def test_a_recording_without_a_vector_is_answered_wrongly_and_costs_a_bit():
+    nobody = asked([None] * len(VOICES))
+    assert (nobody.recognised.value, nobody.false_alarms.value) == (0, 1)
+    assert nobody.bits.value == pytest.approx(1)
+    one, whole = asked([None, *APART[1:]]), asked(APART)
+    assert one.recognised.value < whole.recognised.value
+    assert one.false_alarms.value > whole.false_alarms.value
+
+
+def test_without_a_calibration_nothing_is_answered():
+    found = asked(APART, None)
+    assert (found.recognised, found.false_alarms, found.bits) == (None, None, None)

@@ -23,6 +23,8 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
+_PROBES_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -149,6 +151,12 @@ class EmbeddedTable:
         if self.cohort is None:
             return cosine
         return adaptive_s_norm(cosine, self._level[left][:, None], other._level[right][None, :])
+
+    def score_blocks(self, probes: Indices, enrolled: Indices) -> Iterator[tuple[slice, Floats]]:
+        """:meth:`score_matrix` in bounded memory: which of the probes, and their rows of it."""
+        for start in range(0, len(probes), _PROBES_AT_ONCE):
+            part = slice(start, start + _PROBES_AT_ONCE)
+            yield part, self.score_matrix(probes[part], enrolled)
 
     @cached_property
     def _level(self) -> Floats:

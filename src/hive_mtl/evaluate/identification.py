@@ -16,7 +16,6 @@ Indices = npt.NDArray[np.int64]
 Sessions = npt.NDArray[np.object_]
 
 _ROUNDS = 10
-_PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,7 @@ def identified(
 ) -> Bools:
     """``(probes,)`` whether the enrolment of the ``right`` column is the nearest."""
     identified = np.zeros(len(probes), dtype=np.bool_)
-    for start in range(0, len(probes), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        scores = embedded.score_matrix(probes[part], enrolled)
+    for part, scores in embedded.score_blocks(probes, enrolled):
         scores[embedded.missing[probes[part]]] = -np.inf
         scores[:, embedded.missing[enrolled]] = -np.inf
         identified[part] = metrics.top1(scores, right[part])

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError
+from hive_mtl.evaluate.answers import NOBODY, Answers, answer
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import other_sessions
@@ -18,10 +20,12 @@ FALSE_ALARM = 0.01
 NOTE = (
     "Half of the speakers enrol one utterance each, the others are unknown; a mean over repeated "
     "choices of both. DIR is the share of known probes whose nearest voice is their own, at a "
-    "threshold that 1% of the unknown probes pass; none of them, where they are fewer than 100."
+    "threshold that 1% of the unknown probes pass; none of them, where they are fewer than 100. As "
+    "`identify` answers by itself, asked for 1%: known probes taken for their own voice, unknown "
+    "ones for anybody's, and the log loss of 'enrolled at all' in bits, both kinds weighing alike "
+    "(knowing nothing costs 1)."
 )
 _ROUNDS = 10
-_PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class OpenSet:
         detected: detection and identification rate: the share of known probes whose nearest voice
             is their own, at a threshold that 1% of the unknown probes pass; its interval draws the
             speakers of the probes. None where no round has probes of both kinds.
+        recognised: share of known probes that ``identify`` takes for their own voice; None as
+            ``detected`` and where the model is not calibrated, as are the two below.
+        false_alarms: share of unknown probes that it takes for a voice; asked for is 1%.
+        bits: log loss of its probability of 'enrolled at all', both kinds of probes weighing alike.
     """
 
     corpus: str
@@ -45,6 +53,9 @@ class OpenSet:
     known_probes: int
     unknown_probes: int
     detected: Estimate | None
+    recognised: Estimate | None = None
+    false_alarms: Estimate | None = None
+    bits: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -84,48 +95,96 @@ class Probes:
         return float(known @ (accepted & self.right) / known.sum())
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """Who enrols with which utterance, and what is left to ask.
+
+    Attributes:
+        enrolled: ``(voices,)`` utterances.
+        owner: ``(voices,)`` their speakers.
+        probes: ``(probes,)`` utterances.
+        speaker: ``(probes,)`` who says them.
+        known: ``(probes,)`` whether that speaker is enrolled.
+    """
+
+    enrolled: Indices
+    owner: Indices
+    probes: Indices
+    speaker: Indices
+    known: Bools
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one choice comes to; no answers without a calibration."""
+
+    probes: Probes
+    answers: Answers | None
+
+    def figures(self, draw: Draw) -> list[float] | None:
+        """Detected and, with answers, theirs; None where a draw leaves no probes of one kind."""
+        detected = self.probes.detected(draw)
+        if detected is None:
+            return None
+        return [detected, *(self.answers.figures(draw) if self.answers else ())]
+
+
 def identify_open_set(
-    embedded: EmbeddedTable, corpus: str, min_duration_s: float, bootstrap: Bootstrap
+    embedded: EmbeddedTable,
+    corpus: str,
+    min_duration_s: float,
+    bootstrap: Bootstrap,
+    calibration: Calibration | None = None,
 ) -> OpenSet:
     """A mean over rounds that each draw anew who enrols, and with which utterance.
 
     Every other utterance is a probe; where target trials cross sessions, a known probe is not of
     the session its speaker enrolled in. A known probe without a vector is never detected, an
-    unknown one always passes.
+    unknown one always passes. What ``identify`` answers needs a calibration with thresholds.
     """
     utterances = embedded.comparable(corpus, min_duration_s)
     speakers, speaker = np.unique(embedded.voice[utterances], return_inverse=True)
     generator = np.random.default_rng(bootstrap.seed)
     crosses = embedded.crosses_sessions(utterances)
-    rounds = [
-        _round(embedded, utterances, speaker, generator, crosses)
+    choices = [
+        _choose(embedded, utterances, speaker, generator, crosses)
         for _ in range(_ROUNDS if len(speakers) > 1 else 0)
     ]
-    rounds = [each for each in rounds if len(each.score) and len(each.unknown_score)]
+    choices = [each for each in choices if each.known.any() and not each.known.all()]
+    if calibration is not None and len(calibration.thresholds) < 2:
+        calibration = None
+    rounds = [_ask(embedded, calibration, each) for each in choices]
 
-    def detected(draw: Draw) -> list[float]:
-        found = [rate for each in rounds if (rate := each.detected(draw)) is not None]
+    def figures(draw: Draw) -> list[float]:
+        found = [each for round_ in rounds if (each := round_.figures(draw)) is not None]
         if not found:
             raise DataError("open-set identification: no probes of one kind drawn")
-        return [float(np.mean(found))]
+        means: list[float] = np.mean(found, axis=0).tolist()
+        return means
 
+    count = len(speakers)
+    detected, *answered = bootstrap.estimate(figures, count) if rounds else (None,)
+    recognised, false_alarms, bits = answered or (None,) * 3
     return OpenSet(
         corpus=corpus,
-        enrolled=len(speakers) // 2,
-        unknown=len(speakers) - len(speakers) // 2,
-        known_probes=sum(len(each.score) for each in rounds),
-        unknown_probes=sum(len(each.unknown_score) for each in rounds),
-        detected=bootstrap.estimate(detected, len(speakers))[0] if rounds else None,
+        enrolled=count // 2,
+        unknown=count - count // 2,
+        known_probes=sum(int(each.known.sum()) for each in choices),
+        unknown_probes=sum(int((~each.known).sum()) for each in choices),
+        detected=detected,
+        recognised=recognised,
+        false_alarms=false_alarms,
+        bits=bits,
     )
 
 
-def _round(
+def _choose(
     embedded: EmbeddedTable,
     utterances: Indices,
     speaker: Indices,
     generator: np.random.Generator,
     crosses: bool,
-) -> Probes:
+) -> _Choice:
     """One choice of who enrols; ``speaker`` ``(utterances,)`` numbers them."""
     count = int(speaker.max()) + 1
     enrolling = np.zeros(count, dtype=np.bool_)
@@ -137,25 +196,36 @@ def _round(
         sessions = embedded.session[utterances]
         is_known &= other_sessions(sessions, sessions[chosen][speaker])
     is_known[chosen] = False
-    known, unknown = np.flatnonzero(is_known), np.flatnonzero(~enrolling[speaker])
-    enrolled = utterances[chosen[enrolling]]
-    score, nearest = _nearest(embedded, utterances[known], enrolled)
-    unknown_score, _ = _nearest(embedded, utterances[unknown], enrolled)
-    return Probes(
-        score=np.where(embedded.missing[utterances[known]], -np.inf, score),
-        right=np.flatnonzero(enrolling)[nearest] == speaker[known],
-        speaker=speaker[known],
-        unknown_score=np.where(embedded.missing[utterances[unknown]], np.inf, unknown_score),
-        unknown_speaker=speaker[unknown],
+    asked = np.flatnonzero(is_known | ~enrolling[speaker])
+    return _Choice(
+        enrolled=utterances[chosen[enrolling]],
+        owner=np.flatnonzero(enrolling),
+        probes=utterances[asked],
+        speaker=speaker[asked],
+        known=is_known[asked],
     )
 
 
-def _nearest(embedded: EmbeddedTable, probes: Indices, enrolled: Indices) -> tuple[Floats, Indices]:
-    """The highest score of each probe ``(probes,)``, and with which column of ``enrolled``."""
-    score, nearest = np.empty(len(probes)), np.empty(len(probes), dtype=np.int64)
-    for start in range(0, len(probes), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        scores = embedded.score_matrix(probes[part], enrolled)
-        scores[:, embedded.missing[enrolled]] = -np.inf
-        score[part], nearest[part] = scores.max(axis=1), scores.argmax(axis=1)
-    return score, nearest
+def _ask(embedded: EmbeddedTable, calibration: Calibration | None, choice: _Choice) -> _Round:
+    nearest, answers = [], []
+    for part, scores in embedded.score_blocks(choice.probes, choice.enrolled):
+        if calibration is not None:
+            asked = choice.probes[part], choice.enrolled
+            answers.append(answer(embedded, calibration, *asked, scores))
+        scores[:, embedded.missing[choice.enrolled]] = -np.inf
+        nearest.append((scores.max(axis=1), scores.argmax(axis=1)))
+    score, column = map(np.concatenate, zip(*nearest, strict=True))
+    missing, known = embedded.missing[choice.probes], choice.known
+    probes = Probes(
+        score=np.where(missing, -np.inf, score)[known],
+        right=(choice.owner[column] == choice.speaker)[known],
+        speaker=choice.speaker[known],
+        unknown_score=np.where(missing, np.inf, score)[~known],
+        unknown_speaker=choice.speaker[~known],
+    )
+    if not answers:
+        return _Round(probes, None)
+    log_odds, column = map(np.concatenate, zip(*answers, strict=True))
+    taken_for = np.where(column == NOBODY, NOBODY, choice.owner[column])
+    right = ~missing & (taken_for == np.where(known, choice.speaker, NOBODY))
+    return _Round(probes, Answers(known, right, log_odds, choice.speaker))

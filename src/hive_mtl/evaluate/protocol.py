@@ -82,7 +82,7 @@ def judge(
         for row in identify(embedded, corpus, min_duration_s, resampling)
     ]
     open_set = [
-        identify_open_set(embedded, corpus, min_duration_s, resampling)
+        identify_open_set(embedded, corpus, min_duration_s, resampling, model.calibration)
         for corpus in embedded.corpora
     ]
     if original_test:

@@ -71,13 +71,19 @@ def open_set(rows: Sequence[OpenSet]) -> list[str]:
     if not rows:
         return []
     shown = table(
-        ("corpus", "enrolled / unknown speakers", "known / unknown probes", "DIR at 1% %"),
+        (
+            *("corpus", "enrolled / unknown speakers", "known / unknown probes", "DIR at 1% %"),
+            *("recognised %", "false alarms %", "bits"),
+        ),
         (
             (
                 row.corpus,
                 f"{row.enrolled} / {row.unknown}",
                 f"{row.known_probes} / {row.unknown_probes}",
                 percent(row.detected),
+                percent(row.recognised),
+                percent(row.false_alarms),
+                plain(row.bits),
             )
             for row in rows
         ),

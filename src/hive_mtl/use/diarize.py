@@ -1,27 +1,31 @@
 """Who speaks when?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from hive_mtl.audio import SAMPLE_RATE, Source, Wave, describe_source
 from hive_mtl.description import ONNX_EMBEDDING
 from hive_mtl.errors import AudioError, ConfigError
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S
 from hive_mtl.use.engine import Engine
-from hive_mtl.use.recognising import Known, Near, near_among, recognise
 from hive_mtl.use.segments import SpeechSegment, speech_segments
 from hive_mtl.use.speakers import Hops, Labels, means, whose
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
+    from hive_mtl.use.recognising import Known
 
 WINDOW_S, HOP_S = 1.5, 0.25
 PAUSE_S = 0.5  # of one voice: a shorter one does not end its turn
 _WINDOW, _HOP = round(WINDOW_S * SAMPLE_RATE), round(HOP_S * SAMPLE_RATE)
+_Recogniser = Callable[[npt.NDArray[np.float32], Iterable[float]], dict[int, str]]
+"""Voices ``(voices, dim)`` and the seconds that each speaks -> the names of those enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,15 @@ def diarize(
     engine: Engine,
     source: Source,
     voices: int | None = None,
-    known: Known | None = None,
+    known: "Known | None" = None,
 ) -> Diarization:
     """Tells who speaks when; see :meth:`hive_mtl.Model.diarize`."""
     if voices is not None and voices < 1:
         raise ConfigError(f"voices {voices}: give 1 or more, or none if it is not known")
-    near = None if known is None else near_among(model, known)  # errors come before any work
+    recognise = None if known is None else _recogniser(model, known)  # errors: before any work
     hops = _hops(engine, source)
     labels = whose(hops, voices)
-    names = _names(model, hops, labels, near)
+    names = _names(hops, labels, recognise)
     return Diarization(tuple(_turns(hops, labels, names)), model.description.model_id)
 
 
@@ -110,13 +114,17 @@ def _windows_of(segment: SpeechSegment) -> Iterator[tuple[tuple[float, float], W
         yield span, segment.wave[first : first + _WINDOW]
 
 
-def _names(model: "Model", hops: Hops, labels: Labels, near: Near | None) -> list[str]:
+def _recogniser(model: "Model", known: "Known") -> _Recogniser:
+    from hive_mtl.use.recognising import near_among, recognise  # here: a model needs no stores
+
+    return partial(recognise, model, near_among(model, known))
+
+
+def _names(hops: Hops, labels: Labels, recognise: _Recogniser | None) -> list[str]:
     """What each voice is called: an enrolled voice by its name, the others by numbers."""
     speech_s = np.bincount(labels, hops.end_s - hops.start_s)
-    named: dict[int, str] = {}
-    if near is not None:
-        named = recognise(model, means(hops.vectors, labels), speech_s.tolist(), near)
-    kind = "speaker" if near is None else "unknown"
+    named = recognise(means(hops.vectors, labels), speech_s.tolist()) if recognise else {}
+    kind = "unknown" if recognise else "speaker"
     numbered = (f"{kind} {number}" for number in count(1))
     others = (name for name in numbered if name not in named.values())
     return [named.get(voice) or next(others) for voice in range(len(speech_s))]

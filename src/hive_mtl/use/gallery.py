@@ -6,7 +6,7 @@ little-endian and mapped: opening costs nothing, and processes share the pages.
 
 Most voices are ruled out by that part alone. The bits of :mod:`hive_mtl.use.binary` choose as well
 and need less room, but NumPy counts bits many times more slowly than it multiplies matrices. faiss
-counts them fast: it needs less time than a gallery for one query, and twice as much for a batch.
+counts them fast: it needs less time than a gallery for one query, and much more for a batch.
 ``benchmarks/search.py`` shows them side by side.
 """
 
@@ -29,8 +29,8 @@ Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 
 SMALL = 20_000  # voices: fewer are compared as fast as they are chosen from
-_CANDIDATES = 500  # voices for each query that are compared as a whole
-_ENERGY = 0.75  # of the vectors that lies along the axes
+_CANDIDATES = 1_000  # voices for each query that are compared as a whole
+_ENERGY = 0.7  # of the vectors that lies along the axes
 _SAMPLE = 65_536  # voices that the axes are of
 _LARGE = 1_000  # so many asked for are better found among all
 _QUERIES = 256  # compared at once

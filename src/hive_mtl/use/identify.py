@@ -1,43 +1,36 @@
 """Whose voice is it, of those enrolled, if anybody's?
 
-**Probabilities.** Before anything is heard, the voice is one of the ``N`` enrolled with ``prior``,
-each alike, or it is somebody else's. A log-likelihood ratio compares 'voice i' with 'somebody
-else', so after Bayes (Brummer and de Villiers, The speaker partitioning problem, Odyssey 2010, for
-one recording)
+Before anything is heard, the voice is one of the ``N`` enrolled with ``prior``, each alike, or it
+is somebody else's. A log-likelihood ratio compares 'voice i' with 'somebody else', here with the
+strangers of this very recording (see :mod:`hive_mtl.use.strangers`), so after Bayes (Brummer and de
+Villiers, The speaker partitioning problem, Odyssey 2010, for one recording)
 
     P(voice i)  is proportional to  prior / N * exp(llr_i),
     P(unknown)  is proportional to  1 - prior.
 
-**Decision.** The chance that somebody else is taken for one of ``N`` voices grows with ``N``
-(Singer and Reynolds, Analysis of multitarget detection for speaker and language recognition,
-Odyssey 2004): were the ``N`` scores independent, it would be ``1 - (1 - p)^N``, where each lets
-``p`` pass. So the best candidate must have the log-likelihood ratio that is reached by the share
-``p = 1 - (1 - false_alarm)^(1/N)`` of pairs of different voices (Sidak). Scores of one recording
-are not independent, which makes fewer false alarms of it, not more. Between the rates at which a
-calibration counted its thresholds, and below them, the threshold follows a straight line over the
-normal deviate of the rate, as in the plots of Martin et al. (The DET curve in assessment of
-detection task performance, 1997).
+The decision is another question: whether the best candidate scores higher than all but
+``false_alarm`` of the recordings of others would with the best of ``N``.
 """
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hive_mtl.description import Calibration
-from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.errors import ConfigError
 from hive_mtl.use.comparing import calibration_of, compare
+from hive_mtl.use.normalising import Floats
 from hive_mtl.use.scoring import Voice, probability
 from hive_mtl.use.stores import Nearest, Store
+from hive_mtl.use.strangers import strangers_of
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, voice_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
 
 CANDIDATES = 5
-_DEVIATE = NormalDist().inv_cdf
 SCORED = 50  # nearest by cosine; those beyond are taken to be ruled out
 
 
@@ -109,6 +102,19 @@ class Inquiry:
         probability(0.0, self.prior)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """What the log-likelihood ratios of recordings with enrolled voices come to.
+
+    Attributes:
+        log_odds: ``(..., near)`` of each voice against 'unknown'.
+        enough: ``(...)`` the ratio that the best of the voices needs.
+    """
+
+    log_odds: Floats
+    enough: Floats
+
+
 def identify(model: "Model", store: Store, recording: Side, search: Inquiry) -> Identity:
     """Looks for a voice in a store; see :meth:`hive_mtl.Voices.identify`."""
     calibration_of(model)  # what cannot be answered is said before any work
@@ -122,9 +128,8 @@ def decide(model: "Model", voice: Voice, near: Nearest, search: Inquiry) -> Iden
     if not near.enrolled:
         return Identity(None, (), unknown=1.0, enrolled=0)
     found = compare(model, [voice] * len(near.neighbours), [each.voice for each in near.neighbours])
-    enough = threshold_among(calibration_of(model), search.false_alarm, near.enrolled)
-    needed = found.needed(enough)
-    log_odds = found.llr + math.log(search.prior / near.enrolled) - math.log1p(-search.prior)
+    weighed = weigh(calibration_of(model), found.llr, near.enrolled, search)
+    needed, log_odds = found.needed(float(weighed.enough)), weighed.log_odds
     total = float(np.logaddexp.reduce(log_odds))  # of 'enrolled' against 'unknown'
     unknown = float(np.exp(-np.logaddexp(0.0, total)))
     order = np.argsort(-found.llr, kind="stable")[: search.k]
@@ -138,24 +143,20 @@ def decide(model: "Model", voice: Voice, near: Nearest, search: Inquiry) -> Iden
         )
         for place, part in zip(order, share, strict=True)
     )
-    known = found.llr[order[0]] >= enough
+    known = found.llr[order[0]] >= weighed.enough
     return Identity(candidates[0].name if known else None, candidates, unknown, near.enrolled)
 
 
-def threshold_among(calibration: Calibration, false_alarm: float, voices: int) -> float:
-    """The log-likelihood ratio that the best of ``voices`` needs, see the head of this module.
+def weigh(calibration: Calibration, llr: Floats, enrolled: int, search: Inquiry) -> Weighed:
+    """What the ratios of recordings with the voices near them, ``(..., near)``, come to.
 
     Raises:
         ModelError: the calibration has fewer than two thresholds.
     """
-    points = sorted((float(rate), llr) for rate, llr in calibration.thresholds.items())
-    if len(points) < 2:
-        raise ModelError(
-            "calibration: has no thresholds at two rates of false alarms or more: fit it anew with "
-            "hive-mtl calibrate"
-        )
-    rate = -math.expm1(math.log1p(-false_alarm) / voices)
-    place = sum(rate > each for each, _ in points[1:-1])
-    (low, at_low), (high, at_high) = points[place : place + 2]
-    steepness = (at_high - at_low) / (_DEVIATE(high) - _DEVIATE(low))
-    return at_low + steepness * (_DEVIATE(rate) - _DEVIATE(low))
+    strangers = strangers_of(calibration)
+    shift = strangers.shift(llr, enrolled)
+    prior = math.log(search.prior / enrolled) - math.log1p(-search.prior)
+    return Weighed(
+        log_odds=strangers.evidence(llr, shift) + prior,
+        enough=strangers.threshold(search.false_alarm, enrolled) + shift,
+    )

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
 from hive_mtl.use.find import Search, find
 from hive_mtl.use.network import Network
 from hive_mtl.use.progress import with_progress
-from hive_mtl.use.recognising import Known
 from hive_mtl.use.recordings import pool_pieces, read_pieces
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, Verdict, verify
 from hive_mtl.use.windows import embed_windows
+
+if TYPE_CHECKING:
+    from hive_mtl.use.recognising import Known
 
 
 def load(
@@ -260,7 +262,7 @@ class Model:
         return find(self, voice, archive, index=index, false_alarm=false_alarm, progress=progress)
 
     def diarize(
-        self, source: Source, *, voices: int | None = None, known: Known | None = None
+        self, source: Source, *, voices: int | None = None, known: "Known | None" = None
     ) -> Diarization:
         """Tells who speaks when; the recording may be hours long and is read in bounded memory.
 

@@ -17,7 +17,6 @@ from hive_mtl.use.cores import cores
 
 Float32s = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Found = tuple[Indices, Float32s]  # rows and their products with a query, (k,) each
 T = TypeVar("T")
 
@@ -26,7 +25,7 @@ _FEWEST = 4  # of them: fewer tell little of how many rows are as near
 _ROUNDING = np.float32(
     1e-5
 )  # by which a product of unit vectors may differ from itself in another block
-_AT_ONCE = 2**18  # products, which stay in a core's cache
+_AT_ONCE = 2**20  # products, which stay in the cache that cores share
 _LEAST_ROWS = 4_096  # a thread is not worth starting for fewer
 
 
@@ -57,7 +56,7 @@ def highest_by_part(
 
     def compare(first: int, last: int) -> list[Found]:
         return [
-            _first(rows, vectors[rows] @ query, k)
+            _first(rows, vectors.take(rows, axis=0) @ query, k)  # half the time of vectors[rows]
             for query, (rows, _) in zip(queries[first:last], chosen[first:last], strict=True)
         ]
 
@@ -71,17 +70,19 @@ def _reaching(vectors: Float32s, queries: Float32s, place: int) -> list[Found]:
     def limit(first: int, last: int) -> Float32s:
         products = queries[first:last] @ sample.T
         index = max(0, len(sample) - place)
-        return np.partition(products, index, axis=1)[:, index : index + 1] - _ROUNDING
+        products.partition(index, axis=1)
+        return products[:, index : index + 1] - _ROUNDING
 
     limits = np.concatenate(_in_threads(limit, len(queries)))
     at_once = max(_LEAST_ROWS, _AT_ONCE // len(queries))
 
     def search(first: int, last: int) -> list[tuple[Indices, Indices, Float32s]]:
-        found = []
+        found, memory = [], np.empty(min(at_once, last - first) * len(queries), np.float32)
         for start in range(first, last, at_once):
             rows = vectors[start : min(start + at_once, last)]
-            products = queries @ rows.T
-            places = _where(products >= limits)
+            products = memory[: len(queries) * len(rows)].reshape(len(queries), len(rows))
+            np.matmul(queries, rows.T, out=products)
+            places = np.flatnonzero(products >= limits)
             query, row = np.divmod(places, len(rows))
             found.append((query, start + row, products.ravel()[places]))
         return found
@@ -100,15 +101,6 @@ def _first(rows: Indices, products: Float32s, k: int) -> Found:
         rows, products = rows[enough], products[enough]
     order = np.lexsort((rows, -products))[:k]
     return rows[order], products[order]
-
-
-def _where(mask: Bools) -> Indices:
-    """Where a flattened ``mask`` that is seldom True is: ``np.flatnonzero`` in half its time."""
-    flat = mask.ravel()
-    whole = len(flat) // 8 * 8
-    groups = np.flatnonzero(flat[:whole].view(np.uint64) != 0)  # eight at a time
-    inside = groups[:, None] * 8 + np.arange(8)
-    return np.append(inside[flat[inside]], whole + np.flatnonzero(flat[whole:]))
 
 
 def _in_threads(work: Callable[[int, int], T], count: int, least: int = 1) -> list[T]:

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.use.comparing import calibration_of, compare
-from hive_mtl.use.identify import SCORED, threshold_among
+from hive_mtl.use.identify import SCORED, Inquiry, weigh
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.stores import Nearest, Neighbour, Store
-from hive_mtl.use.verify import FALSE_ALARM
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -39,7 +38,7 @@ def near_among(model: "Model", known: Known) -> Near:
 
 
 def recognise(
-    model: "Model", heard: npt.NDArray[np.float32], speech_s: Iterable[float], near: Near
+    model: "Model", near: Near, heard: npt.NDArray[np.float32], speech_s: Iterable[float]
 ) -> dict[int, str]:
     """The names of those heard voices that are enrolled ones.
 
@@ -48,9 +47,9 @@ def recognise(
 
     Args:
         model: a calibrated one.
+        near: where the names come from.
         heard: ``(voices, dim)`` of unit norm.
         speech_s: of each.
-        near: where the names come from.
     """
     pairs: list[tuple[float, int, str]] = []
     for number, (vector, seconds) in enumerate(zip(heard, speech_s, strict=True)):
@@ -72,10 +71,10 @@ def _likely(
         return []
     enrolled = [each.voice for each in near.neighbours]
     heard = [replace(each, vector=vector, speech_seconds=speech_s) for each in enrolled]
-    enough = threshold_among(calibration_of(model), FALSE_ALARM, near.enrolled)
-    llr = compare(model, heard, enrolled).llr.tolist()
+    llr = compare(model, heard, enrolled).llr
+    enough = weigh(calibration_of(model), llr, near.enrolled, Inquiry()).enough
     return [
         (ratio, each.name)
-        for ratio, each in zip(llr, near.neighbours, strict=True)
+        for ratio, each in zip(llr.tolist(), near.neighbours, strict=True)
         if ratio >= enough
     ]

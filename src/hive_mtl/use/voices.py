@@ -14,7 +14,6 @@ import platformdirs
 from hive_mtl.audio import Segment, Source
 from hive_mtl.errors import EmbeddingError, VoiceError
 from hive_mtl.use.comparing import calibration_of
-from hive_mtl.use.diarize import Diarization
 from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
@@ -22,6 +21,7 @@ from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side
 from hive_mtl.use.voices_file import read_voices, write_voices
 
 if TYPE_CHECKING:
+    from hive_mtl.use.diarize import Diarization
     from hive_mtl.use.model import Model
 
 
@@ -166,7 +166,7 @@ class Voices:
         """
         return identify(self.model, self._store, recording, Inquiry(k, false_alarm, prior))
 
-    def diarize(self, recording: Source, *, voices: int | None = None) -> Diarization:
+    def diarize(self, recording: Source, *, voices: int | None = None) -> "Diarization":
         """Tells who speaks when, and calls those by name who are enrolled.
 
         See :meth:`hive_mtl.Model.diarize`. A voice that is heard gets a name as it would by

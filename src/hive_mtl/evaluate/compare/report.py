@@ -3,11 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from hive_mtl.atomic import atomic_write
@@ -22,6 +20,7 @@ from hive_mtl.evaluate.compare.results import (
     interval,
 )
 from hive_mtl.evaluate.markdown import NOT_DEFINED, table
+from hive_mtl.pages import environment
 
 JSON, MARKDOWN, HTML = "compare.json", "compare.md", "compare.html"
 PROVISIONAL = (
@@ -58,9 +57,8 @@ def markdown(comparison: Comparison) -> str:
 
 def html(comparison: Comparison) -> str:
     """One page with nothing to fetch: tables, forest plot and gradient cosines."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source = files("hive_mtl.evaluate.compare").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    page = environment().get_template("evaluate/compare/page.html")
+    return page.render(
         comparison=comparison,
         provisional=PROVISIONAL if comparison.provisional else "",
         sections=sections(comparison),

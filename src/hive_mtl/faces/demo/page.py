@@ -14,7 +14,7 @@ from hive_mtl.evaluate.verification import Verification
 from hive_mtl.faces.demo import charts, material
 from hive_mtl.faces.demo.embedding_map import draw_map
 from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, duration
-from hive_mtl.faces.pictures.pages import environment
+from hive_mtl.pages import environment
 
 _MOST_ODDS = 5  # alternatives of one answer
 
@@ -41,7 +41,7 @@ def render(story: Story) -> str:
     verdicts = [pair.verdict for pair in story.comparisons if pair.verdict is not None]
     threshold = verdicts[0].threshold if verdicts else None  # of all sides, as quality is not asked
     clips = [_sound(recording) for recording in story.recordings]
-    return pages.get_template("demo/page.html").render(
+    return pages.get_template("faces/demo/page.html").render(
         story=story,
         tasks=_listed([head.task for head in story.description.heads if not head.withheld]),
         figures=list(_figures(story)),

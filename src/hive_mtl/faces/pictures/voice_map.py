@@ -17,9 +17,9 @@ from hive_mtl.atomic import atomic_write
 from hive_mtl.audio import Segment
 from hive_mtl.errors import ConfigError, EmbeddingError, MissingExtraError
 from hive_mtl.faces.pictures import svg
-from hive_mtl.faces.pictures.pages import environment
 from hive_mtl.faces.pictures.places import places
 from hive_mtl.faces.pictures.scatter import draw_scatter
+from hive_mtl.pages import environment
 
 UNLABELLED = "not labelled"
 _NEEDED = ("jinja2", "matplotlib", "openTSNE")
@@ -127,7 +127,7 @@ def render(voice_map: VoiceMap, where: npt.NDArray[np.float64], folder: Path) ->
     clips = json.dumps([_address(point.sound, folder) for point in voice_map.points])
     return (
         environment()
-        .get_template("pictures/map.html")
+        .get_template("faces/pictures/map.html")
         .render(
             shown=voice_map,
             groups=list(zip(labels, styles, members, strict=True)),

@@ -1,4 +1,7 @@
-"""Pages that need nothing but themselves: their styles and scripts are put inside them."""
+"""Pages that need nothing but themselves: their styles and scripts are put inside them.
+
+``base.html`` is what they all have in common, ``look.css`` how they look.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> "Environment":
-    """Where the templates of all faces are, each by its path in there.
+    """Where all templates are, each by its path in the package.
 
     Raises:
         MissingExtraError: Jinja is not installed.
@@ -19,7 +22,7 @@ def environment() -> "Environment":
     except ImportError as error:
         raise MissingExtraError("a page", "analysis") from error
     return Environment(
-        loader=PackageLoader("hive_mtl.faces", ""),
+        loader=PackageLoader("hive_mtl", ""),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
