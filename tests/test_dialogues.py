@@ -16,20 +16,21 @@ from voices import RATE, voice
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
-    """Three voices with three recordings of four to six seconds each."""
+    """Three voices with three recordings of two to four seconds each."""
     folder = tmp_path_factory.mktemp("speech")
     rows = []
     for speaker in range(3):
         for number in range(3):
             path = folder / f"{speaker}-{number}.wav"
-            soundfile.write(path, voice(4.0 + number, seed=speaker), RATE)
-            rows.append({"path": str(path), "speaker": f"s{speaker}", "duration_s": 4.0 + number})
+            soundfile.write(path, voice(2.0 + number, seed=speaker), RATE)
+            rows.append({"path": str(path), "speaker": f"s{speaker}", "duration_s": 2.0 + number})
     return conform(pa.Table.from_pylist(rows))
 
 
 @pytest.fixture(autouse=True)
-def quick_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short decay of noise: a real room takes its time to simulate."""
+def quick_dialogues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short ones, in a short decay of noise: a real room takes its time to simulate."""
+    monkeypatch.setattr(dialogues, "VOICE_S", (5.0, 5.0))
     decay = np.exp(-np.arange(800) / 100).astype(np.float32)
 
     def room(rng: np.random.Generator) -> np.ndarray:

@@ -4,13 +4,14 @@ Vectors of windows are grouped by Ward's method (Ward, 1963) around the mean of 
 takes the room out of them. Then each hop is given to the voice whose mean its vector is nearest to,
 where changes of voice are rare (Viterbi, 1967), and the means are taken anew.
 
-How many voices there are is the number with the highest evidence (Brummer and de Villiers, The
-speaker partitioning problem, Odyssey 2010) of those whose voices are all distinct. Each of ``dim``
-coordinates of an observation is normal around that of its voice with variance ``NOISE / dim``, and
-that of a voice around the recording's with the same. Where ``n`` observations of a voice have the
-sum ``s``, its means integrated out, the voices are likelier than none by
+How many voices there are is the number with the highest evidence, of those whose voices are all
+distinct, in a two-covariance model (Brummer and de Villiers, The speaker partitioning problem,
+Odyssey 2010): observations scatter around their voice, and voices around the recording's mean, both
+with a variance of ``NOISE / dim`` in each coordinate. Where the ``n`` observations of a voice, less
+the recording's mean, have the sum ``s``, the voices, wherever they may lie, are more likely than a
+single one at that mean by
 
-    dim / 2 * (sum over voices of |s|^2 / NOISE / (1 + n) - log(1 + n)).
+    dim / 2 * (sum over voices of |s|^2 / NOISE / (1 + n) - log(1 + n)),    in logarithms.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from hive_mtl.errors import MissingExtraError
 from hive_mtl.use.grouping import by_first_appearance
 
 # Chosen on dialogues of validation voices; values near by are as good.
-NOISE = 0.68  # the share of the square of a window's vector that is not of the voice or the room
-WORTH = 0.1  # observations that a hop is: windows overlap, and what is said changes slowly
+NOISE = 0.65  # of the unit square of a window's vector, what neither voice nor room explains
+WORTH = 0.1  # of a hop, in observations: windows overlap, and what is said changes slowly
 ALIKE = 0.75  # at which two voices are one, where 1 is as alike as their own windows
 SHARPNESS = 6.0  # log-likelihood of a hop by the cosine with the mean of a voice
 CHANGE = 5.0  # what a change of voice costs
@@ -148,7 +149,7 @@ def _likeliest(scores: npt.NDArray[np.float64], prices: npt.NDArray[np.float64])
 
 
 def _evidence(hops: Hops, labels: Labels) -> float:
-    """How much likelier the vectors are with these voices than with none, twice a coordinate."""
+    """How much more likely these voices are than one at the mean, in units of dim / 2."""
     member = _membership(labels)
     sums = WORTH * (member.T @ (hops.vectors - hops.vectors.mean(axis=0)))
     amounts = 1 + WORTH * member.sum(axis=0)
