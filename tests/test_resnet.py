@@ -26,6 +26,7 @@ def make(mels: int, **settings: object) -> nn.Module:
     return trunk.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("mels", [1, 17, 24])
 def test_whatever_the_stride_and_the_mels_padding_does_not_matter(stride: int, mels: int) -> None:
