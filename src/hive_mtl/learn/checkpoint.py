@@ -49,7 +49,11 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory."""
+    """A checkpoint in memory.
+
+    ``optimiser`` is what only a run that goes on needs: the state of the optimiser and, where it
+    has teachers, the maps to them.
+    """
 
     header: Header
     weights: dict[str, Tensor]

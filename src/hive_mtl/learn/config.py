@@ -18,6 +18,7 @@ from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import TrunkConfig
 from hive_mtl.learn.comparing import CompareConfig
+from hive_mtl.learn.distillation import PART, DistillationConfig
 from hive_mtl.learn.front_ends import FrontEnd, front_end_type
 from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
@@ -81,6 +82,7 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     batches: BatchConfig = BatchConfig()
     augment: AugmentConfig = AugmentConfig()
+    distillation: DistillationConfig = DistillationConfig()
     trainer: TrainerConfig = TrainerConfig()
     compare: CompareConfig = CompareConfig()
 
@@ -116,6 +118,14 @@ class Recipe(BaseModel):
             raise ConfigError(
                 f"sample_rate = {self.sample_rate}: waves are kept at {SAMPLE_RATE} Hz: "
                 "set data.keep = 'features' to train at another rate"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Recipe":
+        if self.distillation.teachers and PART in self.tasks:
+            raise ConfigError(
+                f"tasks.{PART}: the loss of [distillation] has this name: call the column otherwise"
             )
         return self
 

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
-from hive_mtl.learn.model import UnifiedModel
+from torch import nn
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -21,7 +20,7 @@ def precision() -> Any:
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
 
 
-def parameter_groups(model: UnifiedModel, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels; none for biases and normalisation."""
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [

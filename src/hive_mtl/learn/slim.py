@@ -45,6 +45,7 @@ def save_slim(path: Path, checkpoint: Checkpoint) -> None:
         update={
             "data": recipe.data.model_copy(update={"cache": None}),
             "augment": recipe.augment.model_copy(update={"noises": None, "rooms": None}),
+            "distillation": recipe.distillation.anywhere(),
         }
     )
     tasks = {name: state for name, state in header.tasks.items() if name != "speaker"}

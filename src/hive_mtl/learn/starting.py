@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hive_mtl.errors import ConfigError, DataError, ModelError
+from hive_mtl.errors import ConfigError, DataError, HiveError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint
 from hive_mtl.learn.config import Recipe
@@ -17,6 +17,7 @@ from hive_mtl.learn.tasks import Task
 
 LAST = "last.safetensors"  # of a run folder: what it goes on from
 PRETRAINED = "pretrained"  # in place of a checkpoint: the one that ships with the package
+FEATURES = ("front_end", "mels", "sample_rate")  # the settings that decide what a trunk reads
 
 
 def checkpoint_to_resume(out: Path, resume: bool) -> Checkpoint | None:
@@ -56,8 +57,7 @@ def _shipped() -> Path:
 
 def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
     """The recipe with the parent's trunk and features, and its tasks too where those are frozen."""
-    inherited = ("trunk", "front_end", "mels", "sample_rate")
-    settings = {name: getattr(parent.recipe, name) for name in inherited}
+    settings = {name: getattr(parent.recipe, name) for name in ("trunk", *FEATURES)}
     if freeze:
         if set(recipe.tasks) <= set(parent.header.tasks):
             raise ConfigError(
@@ -67,6 +67,36 @@ def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
         kept = {n: task for n, task in parent.recipe.tasks.items() if n in parent.header.tasks}
         settings["tasks"] = {**recipe.tasks, **kept}
     return recipe.model_copy(update=settings)
+
+
+def teachers_of(recipe: Recipe, freeze: bool) -> list[UnifiedModel]:
+    """The networks that a recipe has for teachers, without their heads.
+
+    Raises:
+        ConfigError: one cannot be read or reads other features, or there is nobody to teach.
+    """
+    if recipe.distillation.teachers and freeze:
+        raise ConfigError(
+            "--freeze keeps the embedding, and teachers would change it: leave out [distillation]"
+        )
+    return [_teacher(path, recipe) for path in recipe.distillation.teachers]
+
+
+def _teacher(path: Path, recipe: Recipe) -> UnifiedModel:
+    try:
+        found = checkpoints.load(path)
+        theirs, model = found.recipe, found.model()
+    except HiveError as error:
+        raise ConfigError(f"distillation.teachers: {error}") from error
+    for name in FEATURES:
+        its, ours = getattr(theirs, name), getattr(recipe, name)
+        if its != ours:
+            raise ConfigError(
+                f"distillation.teachers: {path}: {name} = {its!r} where the recipe has {ours!r}: "
+                "choose a teacher that reads the features of its student"
+            )
+    model.heads.clear()
+    return model
 
 
 def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from hive_mtl.errors import ConfigError, ModelError
@@ -15,6 +16,7 @@ from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
 from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.distillation import PART, Distillation
 from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.journal import Journal
@@ -28,6 +30,7 @@ from hive_mtl.learn.starting import (
     checkpoint_to_resume,
     checkpoint_to_start_from,
     inherit,
+    teachers_of,
     with_trunk_of,
 )
 from hive_mtl.learn.tasks import Task
@@ -98,6 +101,7 @@ class Run:
 
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
+        self.teachers = teachers_of(recipe, freeze)
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision
         self.fabric = Fabric(
             devices=self.config.devices,
@@ -156,13 +160,7 @@ class Run:
             for task in new:
                 model.heads[task.name].requires_grad_(True)
         self.losses = TaskLosses(recipe.tasks, new).to(self.fabric.device)
-        make_optimiser = OPTIMISERS[self.config.optimiser]
-        self.optimiser = make_optimiser(
-            parameter_groups(model, self.config.weight_decay), lr=self.config.learning_rate
-        )
-        self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
-        if self.last is not None:
-            checkpoints.restore_optimiser(self.optimiser, self.last.optimiser)
+        self._build_optimiser(model)
         self.dataset = Batches(
             self.materials.training,
             new,
@@ -180,6 +178,20 @@ class Run:
                 )
             self.validate_every = max(self.dataset.steps_per_epoch // self.fabric.world_size, 1)
             self.steps = self.config.epochs * self.validate_every
+
+    def _build_optimiser(self, model: UnifiedModel) -> None:
+        """What changes the network and, with it, the maps to its teachers."""
+        weight = self.recipe.distillation.weight
+        self.distillation = Distillation(self.teachers, model.embedding_dim, weight)
+        self.distil = self.fabric.setup_module(self.distillation) if self.teachers else None
+        learning = nn.ModuleList([model, self.distillation])
+        self.optimiser = OPTIMISERS[self.config.optimiser](
+            parameter_groups(learning, self.config.weight_decay), lr=self.config.learning_rate
+        )
+        self.model, self.optimiser = self.fabric.setup(model, self.optimiser)
+        if self.last is not None:
+            state = self.distillation.restore(self.last.optimiser)
+            checkpoints.restore_optimiser(self.optimiser, state)
 
     def _is_over(self) -> bool:
         return self.config.plateau is not None and self.config.plateau.is_over(self.watched)
@@ -220,6 +232,9 @@ class Run:
         outputs = self.model(batch.inputs, batch.lengths, batch.keep)
         parts = self.losses(outputs, batch.targets)
         total = self.losses.total(parts)
+        if self.distil is not None:
+            parts[PART] = self.distil(outputs.vector, batch.inputs, batch.lengths, batch.keep)
+            total = total + self.distillation.weight * parts[PART]
         if not torch.isfinite(total):
             raise ModelError(
                 f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
@@ -250,7 +265,7 @@ class Run:
                     f"fewer than {MIN_VOICES} voices of several recordings to validate on: the "
                     "model has no calibration, and verify gives no verdict with it"
                 )
-            state = checkpoints.optimiser_tensors(self.optimiser)
+            state = checkpoints.optimiser_tensors(self.optimiser) | self.distillation.tensors()
             if best:
                 checkpoints.save(self.out / BEST, header, self.plain_model, {})
             checkpoints.save(self.out / LAST, header, self.plain_model, state)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hive_mtl.learn.backbones import TrunkConfig, TrunkNetwork
+from hive_mtl.learn.backbones._pooling import AttentiveStatistics, masked
 from hive_mtl.learn.front_ends._base import frame_mask, has_padding
 
 
@@ -71,7 +72,7 @@ class Trunk(TrunkNetwork):
         if has_padding(frames, features.shape[-1]):
             mask = frame_mask(counts, (features.shape[-1] + 1) // 2)[:, None, None, :]
             masks = _spread(mask, hidden.shape[1])
-        hidden = _masked(hidden, masks)
+        hidden = masked(hidden, masks)
         for block in self.blocks:
             hidden = block(hidden, masks, counts)
         hidden = functional.relu(self.widen(hidden))
@@ -96,9 +97,9 @@ class Block(nn.Module):
         inner = hidden
         for index, convolution in enumerate(self.convolutions):
             if index:
-                inner = _masked(functional.relu(inner), masks)
+                inner = masked(functional.relu(inner), masks)
             inner = convolution(inner)
-        return functional.relu(hidden + self.excite(_masked(inner, masks), counts))
+        return functional.relu(hidden + self.excite(masked(inner, masks), counts))
 
 
 class Separable(nn.Module):
@@ -129,49 +130,6 @@ class SqueezeExcitation(nn.Module):
         mean = hidden.sum(dim=(2, 3)) / counts.unsqueeze(1)
         scaled: Tensor = hidden * self.gates(mean).sigmoid()[:, :, None, None].to(hidden.dtype)
         return scaled
-
-
-class AttentiveStatistics(nn.Module):
-    """Weighted mean and standard deviation over time (Okabe et al., 2018, arXiv:1803.10963).
-
-    The weights of a frame, one a channel, depend on the frame and on the mean and the standard
-    deviation of the whole utterance.
-    """
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.of_frame = nn.Linear(channels, hidden)
-        self.of_utterance = nn.Linear(2 * channels, hidden, bias=False)
-        self.score = nn.Linear(hidden, channels)
-
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """``(batch, channels, 1, frames)`` -> ``(batch, 2 * channels)`` float32."""
-        frames = hidden.permute(0, 2, 3, 1).squeeze(1)  # (batch, frames, channels)
-        inside = torch.ones_like(frames[:1, :, :1]) if mask is None else mask[:, 0, 0, :, None]
-        context = weighted_statistics(frames, inside / inside.sum(dim=1, keepdim=True))
-        # In rows, where ONNX Runtime adds the bias as it multiplies.
-        rows, count = frames.flatten(0, 1), frames.shape[1]
-        scores = self.of_frame(rows).unflatten(0, (-1, count))
-        scores = torch.tanh(scores + self.of_utterance(context).unsqueeze(1))
-        scores = self.score(scores.flatten(0, 1)).unflatten(0, (-1, count)).float()
-        if mask is not None:
-            scores = scores.masked_fill(inside == 0, -torch.inf)
-        return weighted_statistics(frames, scores.softmax(dim=1))
-
-
-def weighted_statistics(frames: Tensor, weights: Tensor) -> Tensor:
-    """``(batch, frames, channels)`` -> mean and deviation ``(batch, 2 * channels)`` in float32."""
-    with torch.autocast(frames.device.type, enabled=False):
-        frames = frames.float()
-        weighted = frames * weights
-        mean = weighted.sum(dim=1)
-        variance = (weighted * frames).sum(dim=1) - mean.square()
-        return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
-
-
-def _masked(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """``hidden``, zero where the mask is; no mask where nothing stands beyond an utterance."""
-    return hidden if mask is None else hidden * mask.to(hidden.dtype)
 
 
 def _spread(mask: Tensor, channels: int) -> Tensor:
