@@ -65,12 +65,15 @@ class UnifiedModel(nn.Module):
             features, frames = self.front_end.normalise(inputs, lengths), lengths
         if keep is not None:
             features = features * keep
-        vector = self.trunk(features, frames).float()
+        return self.read(self.trunk(features, frames).float())
+
+    def read(self, vector: Tensor) -> Outputs:
+        """What the trunk gives, ``(batch, dim)`` float32 -> :class:`Outputs`."""
         embedding = functional.normalize(vector, dim=1)
         # Linear layers start well on inputs of unit variance, which a unit vector does not have.
         spread = embedding * math.sqrt(self.embedding_dim)
-        read = spread if self.trunk.heads_read == "unit" else vector
-        heads = {task: head(read) for task, head in self.heads.items()}
+        heard = spread if self.trunk.heads_read == "unit" else vector
+        heads = {task: head(heard) for task, head in self.heads.items()}
         return Outputs(embedding, heads, vector)
 
 

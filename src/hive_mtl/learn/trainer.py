@@ -241,7 +241,12 @@ class Run:
                 f"(now {config.learning_rate}) and begin again in another --out"
             )
         if config.cosines_every is not None and step % config.cosines_every == 0:
-            self.journal.note(step, gradient_cosines(parts, outputs.vector))
+            with self.fabric.autocast():
+                read = self.plain_model.read
+                found = gradient_cosines(
+                    lambda vector: self.losses(read(vector), batch.targets), outputs.vector
+                )
+            self.journal.note(step, found)
         self.fabric.backward(total)
         self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
         self.optimiser.step()
