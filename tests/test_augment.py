@@ -1,3 +1,5 @@
+import io
+import pickle
 import tracemalloc
 from pathlib import Path
 
@@ -131,6 +133,31 @@ def test_crops_are_played_at_the_speeds_of_their_rows() -> None:
     assert heard.shape == (4, samples)
     pitches = torch.fft.rfft(heard).abs().argmax(dim=1) * RATE / samples
     assert pitches.tolist() == [400, 360, 440, 360]
+
+
+def test_to_another_process_only_sounds_go_as_files(sounds: Path) -> None:
+    """A loader of many processes holds many batches, and may open a thousand files."""
+    config = AugmentConfig(**dict.fromkeys(CHANGES, 1.0), rooms=sounds, noises=sounds)
+    waves = crops()
+    changes = draw(config, waves)
+    files: list[Tensor] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: object) -> int | None:
+            if not isinstance(value, Tensor):
+                return None
+            files.append(value)
+            return len(files) - 1
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, place: int) -> Tensor:
+            return files[place]
+
+    sent = io.BytesIO()
+    Pickler(sent).dump(changes)
+    assert len(files) == 3  # rooms, noises and white noise
+    sent.seek(0)
+    assert torch.equal(Unpickler(sent).load().apply(waves), changes.apply(waves))
 
 
 class TestNoises:

@@ -92,14 +92,7 @@ class TestBatches:
         assert not torch.equal(batches[0].inputs, batches[1].inputs)
         assert not torch.equal(batches[0].inputs, make(prepared, tasks, MASKED, seed=1)[0].inputs)
 
-    def test_another_process_makes_the_same_batch(self, prepared: Prepared) -> None:
-        batches = make(prepared, fit(prepared, "speaker", "gender"), MASKED)
-        expected = batches[5]
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(operator.getitem, (batches, 5))
-        assert_same(found, expected)
-
-    def test_another_process_changes_it_in_the_same_way(
+    def test_another_process_makes_the_same_batch_and_changes_it_in_the_same_way(
         self, prepared: Prepared, tmp_path: Path
     ) -> None:
         soundfile.write(tmp_path / "sound.wav", voice(2.0) / 4, RATE)

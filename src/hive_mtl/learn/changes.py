@@ -1,5 +1,6 @@
 """What is to happen to the crops of a batch: drawn where the batch is made, done by the trainer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +18,8 @@ from hive_mtl.learn.effects import (
 
 Drawn = tuple[Tensor, ...]
 """The rows ``(n,)`` of a batch that a change was drawn for, and what was drawn for each of them."""
+
+BY_VALUE = 1 << 14  # numbers at most that go to another process without shared memory
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,7 @@ class Changes:
 
     def to(self, device: torch.device) -> "Changes":
         """The same changes on ``device``."""
-        return Changes(
-            **{each.name: _on(device, getattr(self, each.name)) for each in fields(self)}
-        )
+        return Changes(*self._fields(lambda tensor: tensor.to(device)))
 
     def apply(self, waves: Tensor) -> Tensor:
         """Crops as cut ``(batch, samples of the longest)`` -> as heard ``(batch, samples)``."""
@@ -70,14 +71,28 @@ class Changes:
             heard[rows] = through_telephone(heard[rows], edges_hz)
         return heard
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A tensor in shared memory is an open file, of which a process may have but few.
+        return _received, tuple(self._fields(_by_value))
 
-def _on(device: torch.device, value: Any) -> Any:
-    """Whatever a field of :class:`Changes` holds, on ``device``."""
+    def _fields(self, change: Callable[[Any], Any]) -> list[Any]:
+        """All fields, their tensors changed."""
+        return [_mapped(change, getattr(self, each.name)) for each in fields(self)]
+
+
+def _received(*values: Any) -> Changes:
+    return Changes(*(_mapped(torch.as_tensor, value) for value in values))
+
+
+def _by_value(tensor: Tensor) -> Any:
+    return tensor.numpy() if tensor.numel() <= BY_VALUE else tensor
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """A field of :class:`Changes` with the tensors in it changed."""
     match value:
-        case Tensor():
-            return value.to(device)
         case tuple():
-            return tuple(_on(device, each) for each in value)
+            return tuple(map(change, value))
         case dict():
-            return {key: _on(device, each) for key, each in value.items()}
+            return {key: change(each) for key, each in value.items()}
     return value

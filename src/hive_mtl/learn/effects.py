@@ -105,7 +105,8 @@ def mu_law(waves: Tensor) -> Tensor:
 
 
 def _deviation(waves: Tensor) -> Tensor:
-    return waves.square().mean(dim=1, keepdim=True).sqrt()
+    norm: Tensor = torch.linalg.vector_norm(waves, dim=1, keepdim=True)
+    return norm / math.sqrt(waves.shape[1])
 
 
 def _as_loud(waves: Tensor, before: Tensor) -> Tensor:
