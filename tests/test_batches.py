@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,10 @@ from voices import RATE, voice
 MELS = 24
 NOTHING = AugmentConfig()
 MASKED = AugmentConfig(coloured_noise=0.5, frequency_masks=1, time_masks=1)
+EVERYTHING = {
+    **dict.fromkeys(("coloured_noise", "equaliser", "babble", "telephone", "codec"), 0.5),
+    **dict.fromkeys(("noise", "reverberation"), 0.5),
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def make(
 
 
 def assert_same(first: Batch, second: Batch) -> None:
-    assert torch.equal(first.inputs, second.inputs)
+    assert torch.equal(first.changed().inputs, second.changed().inputs)
     assert torch.equal(first.lengths, second.lengths)
     assert torch.equal(first.keep, second.keep)
     assert torch.equal(first.rows, second.rows)
@@ -87,12 +92,35 @@ class TestBatches:
         assert not torch.equal(batches[0].inputs, batches[1].inputs)
         assert not torch.equal(batches[0].inputs, make(prepared, tasks, MASKED, seed=1)[0].inputs)
 
-    def test_another_process_makes_the_same_batch(self, prepared: Prepared) -> None:
-        batches = make(prepared, fit(prepared, "speaker", "gender"), MASKED)
-        expected = batches[5]
+    def test_another_process_makes_the_same_batch_and_changes_it_in_the_same_way(
+        self, prepared: Prepared, tmp_path: Path
+    ) -> None:
+        soundfile.write(tmp_path / "sound.wav", voice(2.0) / 4, RATE)
+        augment = AugmentConfig(**EVERYTHING, noises=tmp_path, rooms=tmp_path)
+        batches = make(prepared, fit(prepared, "speaker", speeds=(1.0, 0.9, 1.1)), augment)
+        expected = batches[3]
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(operator.getitem, (batches, 5))
-        assert_same(found, expected)
+            assert_same(pool.apply(operator.getitem, (batches, 3)), expected)
+            assert_same(pool.apply(changed, (batches, 3)), expected)
+        heard = expected.changed()
+        assert heard.changes is None
+        assert heard.inputs.shape == (8, RATE // 2)
+        assert torch.isfinite(heard.inputs).all()
+        assert not torch.equal(heard.inputs, expected.inputs[:, : RATE // 2])
+
+    def test_without_changes_the_crops_are_heard_as_they_are(self, prepared: Prepared) -> None:
+        batch = make(prepared, fit(prepared, "speaker"))[0]
+        assert torch.equal(batch.changed().inputs, batch.inputs)
+
+    def test_a_listed_crop_is_as_long_as_it_is_played(self, prepared: Prepared) -> None:
+        (speaker,) = tasks = fit(prepared, "speaker", speeds=(1.0, 0.5, 2.0))
+        batches = make(prepared, tasks, MASKED, counts_per_speaker=(4, 0), crop_s=(2.0, 2.0))
+        batch = batches[0]
+        speeds = np.array(speaker.speeds)[batch.targets["speaker"] // len(speaker.classes)]
+        whole = prepared.lengths[batch.rows] / speeds
+        assert batch.lengths.tolist() == np.minimum(np.rint(whole), 2 * RATE).tolist()
+        assert len(set(batch.lengths.tolist())) > 2
+        assert batch.changed().inputs.shape == (8, 2 * RATE)
 
     def test_a_crop_is_a_stretch_of_its_utterance(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker"))[0]
@@ -145,7 +173,8 @@ class TestBatches:
             seen.update(slow.tolist())
             names = prepared.table["speaker"].take(batch.rows.numpy()).to_pylist()
             assert [speaker.classes[v] for v in voices] == [f"{CORPUS}/{n}" for n in names]
-            for wave, row, played_slowly in zip(batch.inputs, batch.rows, slow, strict=True):
+            heard = batch.changed().inputs
+            for wave, row, played_slowly in zip(heard, batch.rows, slow, strict=True):
                 own = pitch(torch.from_numpy(prepared.read(int(row))))
                 assert pitch(wave) == pytest.approx(own / 2 if played_slowly else own, rel=0.1)
         assert min(seen.values()) > 16
@@ -167,6 +196,10 @@ class TestBatches:
     def test_nothing_labelled_is_one_line(self, prepared: Prepared) -> None:
         with pytest.raises(DataError, match="no utterance carries a label of any task"):
             make(prepared, [age_of_a_column_that_is_not_there()])
+
+
+def changed(batches: Batches, number: int) -> Batch:
+    return batches[number].changed()
 
 
 def pitch(wave: torch.Tensor) -> float:
@@ -297,7 +330,7 @@ class TestBabble:
         talking = AugmentConfig(babble=1.0, babble_snr_db=(10.0, 10.0))
         batch = make(prepared, tasks, talking, crop_s=(1.0, 1.0))[0]
         assert_same(batch, make(prepared, tasks, talking, crop_s=(1.0, 1.0))[0])
-        for wave, row in zip(batch.inputs.numpy(), batch.rows, strict=True):
+        for wave, row in zip(batch.changed().inputs.numpy(), batch.rows, strict=True):
             whole = prepared.read(int(row))
             spans = [whole[start : start + RATE] for start in range(len(whole) - RATE + 1)]
             nearest = spans[int(np.argmax([span @ wave / np.linalg.norm(span) for span in spans]))]

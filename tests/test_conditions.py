@@ -13,7 +13,14 @@ from hive_mtl.audio import Segment, load, trim_silence
 from hive_mtl.errors import ConfigError, EmbeddingError
 from hive_mtl.evaluate import embed_degraded, evaluate, judge_conditions
 from hive_mtl.evaluate.conditions import Condition
-from hive_mtl.evaluate.degrade import DEGRADATIONS, Surroundings, babble, pink_noise
+from hive_mtl.evaluate.degrade import (
+    DEGRADATIONS,
+    Surroundings,
+    babble,
+    mixed,
+    mu_law,
+    pink_noise,
+)
 from hive_mtl.evaluate.groups import age_groups
 from hive_mtl.learn import corpora
 from hive_mtl.learn.utterances import conform
@@ -93,6 +100,24 @@ def test_the_telephone_leaves_a_band():
     middle = power[(hertz > 500) & (hertz < 3000)].mean()
     assert power[hertz > 4200].mean() < 1e-2 * middle
     assert power[hertz < 60].mean() < 0.1 * middle
+
+
+def test_mu_law_keeps_loud_and_faint_alike():
+    wave = voice(0.5)
+    for scale in (1.0, 1e-3):
+        coded = mu_law(wave * np.float32(scale))
+        noise = coded - wave * np.float32(scale)
+        assert 25 < 20 * np.log10(np.std(wave * scale) / np.std(noise)) < 45
+    assert not mu_law(np.zeros(100, np.float32)).any()
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 15.0])
+def test_mixing_is_at_the_ratio_asked_for(snr_db):
+    wave, noise = voice(1.0), np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    added = mixed(wave, noise, snr_db) - wave
+    ratio = np.mean(wave.astype(float) ** 2) / np.mean(added.astype(float) ** 2)
+    assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.01)
+    np.testing.assert_array_equal(mixed(wave, np.zeros_like(wave), snr_db), wave)
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)

@@ -15,6 +15,7 @@ import torch
 import hive_mtl
 from hive_mtl.errors import ConfigError, DataError, ModelError
 from hive_mtl.learn import checkpoint, trainer
+from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.trainer import train
 from learning import speaker_names, tiny_recipe, write_corpus, write_table
@@ -287,6 +288,22 @@ class TestResume:
                 train(recipe, [str(corpus)], tmp_path / "parts")
         parts = train(recipe, [str(corpus)], tmp_path / "parts", resume=True).folder
         assert_same_checkpoints(whole, parts)
+
+
+def test_the_network_hears_what_the_recipe_changes(
+    corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heard(self: Any, step: int, batch: Batch) -> None:
+        power = torch.fft.rfft(batch.inputs).abs().square().mean(dim=0)
+        assert power[len(power) // 2 + 1 :].sum() < 1e-6 * power.sum()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Run, "_step", heard)
+    recipe = tiny_recipe(
+        cache, tasks={"speaker": {"speeds": [1.0, 0.9, 1.1]}}, augment={"telephone": 1.0}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, [str(corpus)], tmp_path / "run")
 
 
 @pytest.mark.usefixtures("no_export")

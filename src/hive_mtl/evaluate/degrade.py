@@ -14,11 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import scipy.signal
+import soxr
 
 from hive_mtl.audio import SAMPLE_RATE, Segment, Wave, load, trim_silence
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError
 from hive_mtl.evaluate.embedded import segments
-from hive_mtl.learn.augment import mixed, telephone, together
+from hive_mtl.learn.effects import FAINTEST, MU, TELEPHONE_RATE
 
 T = TypeVar("T")
 Embedder = Callable[[Iterator[tuple[Wave, int]]], Iterable[T]]
@@ -79,6 +81,48 @@ def babble(samples: int, voices: Sequence[Wave], rng: np.random.Generator) -> Wa
     chosen = rng.permutation(len(voices))[:BABBLE_VOICES]
     turned = (np.roll(voices[number], -rng.integers(len(voices[number]))) for number in chosen)
     return together(turned, samples)
+
+
+def telephone(wave: Wave, low_hz: float, high_hz: float) -> Wave:
+    """What a fixed line leaves of a wave: a band, sampled at 8 kHz, coded as G.711 does."""
+    narrow = soxr.resample(wave, SAMPLE_RATE, TELEPHONE_RATE)
+    edges = low_hz, high_hz
+    band = scipy.signal.butter(2, edges, "bandpass", fs=TELEPHONE_RATE, output="sos")
+    coded = mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))
+    heard: Wave = soxr.resample(coded, TELEPHONE_RATE, SAMPLE_RATE)
+    return heard
+
+
+def mu_law(wave: Wave) -> Wave:
+    """A wave after 8-bit mu-law coding and decoding (ITU-T G.711), at its own loudness.
+
+    A line is driven near full scale whatever the recording's level, so the wave is coded at a peak
+    of one half.
+    """
+    peak = 2 * max(float(np.abs(wave).max(initial=0.0)), 1e-6)
+    compressed = np.sign(wave) * np.log1p(MU * np.abs(wave) / peak) / np.log1p(MU)
+    levels = np.rint(compressed * 127.5) / 127.5
+    coded: Wave = (np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU * peak).astype(
+        np.float32
+    )
+    return coded
+
+
+def together(voices: Iterable[Wave], samples: int) -> Wave:
+    """Voices talking at once, at equal power: each is repeated up to ``(samples,)``."""
+    babble = np.zeros(samples, np.float32)
+    for voice in voices:
+        babble += np.resize(voice, samples) / max(float(np.std(voice)), FAINTEST)
+    return babble
+
+
+def mixed(wave: Wave, noise: Wave, snr_db: float) -> Wave:
+    """``wave`` with ``noise`` ``(samples,)`` added at a ratio of their powers; silence stays."""
+    power = float(np.mean(np.square(noise)))
+    if power == 0.0:
+        return wave
+    gain = np.sqrt(float(np.mean(np.square(wave))) / power) * 10.0 ** (-snr_db / 20.0)
+    return wave + np.float32(gain) * noise
 
 
 _CROPS_S = {f"{seconds}s": float(seconds) for seconds in (1, 2, 4)}

@@ -14,9 +14,8 @@ import scipy.signal
 
 from hive_mtl.audio import SAMPLE_RATE, Segment, Wave, load, speech_frames, trim_silence
 from hive_mtl.errors import AudioError, DataError
-from hive_mtl.evaluate.degrade import pink_noise
+from hive_mtl.evaluate.degrade import mixed, pink_noise
 from hive_mtl.evaluate.embedded import segments
-from hive_mtl.learn.augment import mixed
 from hive_mtl.learn.surroundings import simulate_room
 from hive_mtl.use.diarize import Turn
 from hive_mtl.use.segments import FRAME_S, runs

@@ -1,30 +1,38 @@
 """Augmentation: what keeps a network from learning the room, the noise and the microphone.
 
-Waveforms are changed by audiomentations (noise, reverberation, equalisation, band, codec); features
-are masked as in SpecAugment (Park et al., 2019, arXiv:1904.08779). Every change is a pure function
-of a seed, so a resumed run sees what an uninterrupted one would have seen.
+What happens to the waves of a batch is drawn where the batch is made, from a generator of its own,
+and done to all of them at once on the device where the network is (:mod:`hive_mtl.learn.changes`).
+A codec takes crops one by one, so it comes first, where they are cut. Noise is added after the room
+and the equaliser; the telephone comes last.
+
+Features are masked as in SpecAugment (Park et al., 2019, arXiv:1904.08779).
 """
 
-import random
-import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
-import soxr
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from hive_mtl.audio import SAMPLE_RATE, Wave, find_recordings
 from hive_mtl.errors import DataError
+from hive_mtl.learn.changes import Changes, Drawn
+from hive_mtl.learn.effects import EQUALISER_HZ
 from hive_mtl.learn.settings import Span
+from hive_mtl.learn.surroundings import noise_part, room_response
 
-TELEPHONE_RATE = 8_000
+EQUALISER_DB = 6.0  # up or down
+SLOPE_DB = 6.0  # of coloured noise, up or down an octave
+BABBLE_VOICES = (3, 7)  # fewer are a conversation, more are noise
 TELEPHONE_LOW_HZ, TELEPHONE_HIGH_HZ = (100.0, 400.0), (3_000.0, 3_900.0)  # edges of the band
-MU = 255.0  # of the mu-law of G.711
-FAINTEST = 1e-6  # deviation of a wave that is no silence
+CODEC_KBIT_S = (16, 24, 32, 40, 48, 56, 64)
+SHORTEST_CODED = SAMPLE_RATE // 10  # what the MP3 coder takes
 Probability = Field(default=0.0, ge=0.0, le=1.0)
+
+Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
 
 
 class AugmentConfig(BaseModel):
@@ -39,7 +47,7 @@ class AugmentConfig(BaseModel):
     noises: Path | None = None  # folder of noise recordings; needed for noise
     coloured_noise: float = Probability
     snr_db: Span = (5.0, 25.0)
-    babble: float = Probability  # other voices of the training data behind the crop's own
+    babble: float = Probability  # other voices of the batch behind the crop's own
     babble_snr_db: Span = (10.0, 25.0)
     equaliser: float = Probability
     telephone: float = Probability  # a telephone's band, 8 kHz sampling, 8-bit mu-law
@@ -64,93 +72,120 @@ class AugmentConfig(BaseModel):
         return any(chances)
 
 
-class WaveAugmenter:
-    """The chain of waveform changes of a config.
+class Augmenter:
+    """Draws what happens to waves.
+
+    Args:
+        config: its folders hold mono WAV of 16 kHz, as :mod:`hive_mtl.learn.surroundings` makes
+            them; of these only what a batch needs is ever in memory.
 
     Raises:
         DataError: a folder of rooms or noises holds no recordings.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of optional codecs that are not used here
-            import audiomentations as changes
-        low, high = config.snr_db
-        chain = [changes.SevenBandParametricEQ(-6.0, 6.0, p=config.equaliser)]
-        if config.rooms and config.reverberation:
-            responses = _recordings(config.rooms, "rooms")
-            chain.append(changes.ApplyImpulseResponse(responses, p=config.reverberation))
-        if config.noises and config.noise:
-            noises = _recordings(config.noises, "noises")
-            chain.append(changes.AddBackgroundNoise(noises, low, high, p=config.noise))
-        chain += [
-            changes.AddColorNoise(low, high, p=config.coloured_noise),
-            changes.Lambda(_through_telephone, p=config.telephone),
-            changes.Mp3Compression(16, 64, p=config.codec),
-        ]
-        self._change = changes.Compose([change for change in chain if change.p > 0])
+        self._config = config
+        self._rooms = _recordings(config.rooms, "rooms") if config.reverberation else []
+        self._noises = _recordings(config.noises, "noises") if config.noise else []
 
-    def __call__(self, wave: Wave, seed: int) -> Wave:
-        """``(samples,)`` -> ``(samples,)``; the same for the same seed."""
-        random.seed(seed)  # audiomentations draws from the global generators
-        np.random.seed(seed % 2**32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a noise that happens to be silent is left out
-            changed: Wave = self._change(wave, SAMPLE_RATE)
-        return changed
+    def coded(self, crop: Wave, rng: np.random.Generator) -> Wave:
+        """``(samples,)`` -> the same crop, or what a codec leaves of it."""
+        if rng.random() >= self._config.codec:
+            return crop
+        from fast_mp3_augment import compress_roundtrip  # late: few recipes need it
+
+        padded = np.pad(crop, (0, max(SHORTEST_CODED - len(crop), 0)))
+        heard: Wave = compress_roundtrip(padded, SAMPLE_RATE, int(rng.choice(CODEC_KBIT_S)))
+        return heard[: len(crop)]
+
+    def draw(
+        self, spans: Integers, lengths: Integers, samples: int, rng: np.random.Generator
+    ) -> Changes:
+        """The changes of a batch.
+
+        Args:
+            spans: ``(batch,)`` how many samples of each crop are played in the time of ``samples``.
+            lengths: ``(batch,)`` how many samples of each are heard before its padding.
+            samples: of each crop afterwards.
+            rng: of the batch.
+        """
+        played = np.unique(spans[spans != samples])
+        # Padding makes a crop fainter on the whole than it is where it is heard.
+        padding_db = 10 * np.log10(samples / lengths)
+        return Changes(
+            samples=samples,
+            played={int(each): torch.from_numpy(np.flatnonzero(spans == each)) for each in played},
+            filtered=self._filters(len(spans), samples, rng),
+            babble=self._babble(padding_db, rng),
+            noise=self._noise(padding_db, samples, rng),
+            coloured=self._coloured(padding_db, samples, rng),
+            telephone=self._telephone(len(spans), rng),
+        )
+
+    def _filters(self, batch: int, samples: int, rng: np.random.Generator) -> Drawn | None:
+        equalised = rng.random(batch) < self._config.equaliser
+        roomed = rng.random(batch) < (self._config.reverberation if self._rooms else 0.0)
+        rows = np.flatnonzero(equalised | roomed)
+        gains_db = rng.uniform(-EQUALISER_DB, EQUALISER_DB, (len(rows), len(EQUALISER_HZ)))
+        responses = [np.ones(1, np.float32)] * len(rows)
+        for place in np.flatnonzero(roomed[rows]):
+            responses[place] = room_response(_one_of(self._rooms, rng), samples)
+        longest = max(map(len, responses), default=0)
+        padded = [np.pad(each, (0, longest - len(each))) for each in responses]
+        return _drawn(rows, gains_db * equalised[rows, np.newaxis], padded)
+
+    def _babble(self, padding_db: Numbers, rng: np.random.Generator) -> Drawn | None:
+        batch = len(padding_db)
+        rows = _rows(self._config.babble if batch > 1 else 0.0, batch, rng)
+        weights = np.zeros((len(rows), batch))
+        for row, mixture in zip(rows, weights, strict=True):
+            voices = min(int(rng.integers(BABBLE_VOICES[0], BABBLE_VOICES[1] + 1)), batch - 1)
+            mixture[rng.choice(np.delete(np.arange(batch), row), voices, replace=False)] = 1.0
+        snr_db = rng.uniform(*self._config.babble_snr_db, len(rows))
+        return _drawn(rows, weights, snr_db - padding_db[rows])
+
+    def _noise(self, padding_db: Numbers, samples: int, rng: np.random.Generator) -> Drawn | None:
+        rows = _rows(self._config.noise if self._noises else 0.0, len(padding_db), rng)
+        noises = [noise_part(_one_of(self._noises, rng), samples, rng) for _ in rows]
+        snr_db = rng.uniform(*self._config.snr_db, len(rows))
+        return _drawn(rows, noises, snr_db - padding_db[rows])
+
+    def _coloured(
+        self, padding_db: Numbers, samples: int, rng: np.random.Generator
+    ) -> Drawn | None:
+        rows = _rows(self._config.coloured_noise, len(padding_db), rng)
+        white = rng.standard_normal((len(rows), samples), np.float32)
+        slopes_db = rng.uniform(-SLOPE_DB, SLOPE_DB, len(rows))
+        snr_db = rng.uniform(*self._config.snr_db, len(rows))
+        return _drawn(rows, white, slopes_db, snr_db - padding_db[rows])
+
+    def _telephone(self, batch: int, rng: np.random.Generator) -> Drawn | None:
+        rows = _rows(self._config.telephone, batch, rng)
+        edges_hz = [(rng.uniform(*TELEPHONE_LOW_HZ), rng.uniform(*TELEPHONE_HIGH_HZ)) for _ in rows]
+        return _drawn(rows, edges_hz)
 
 
-def _recordings(folder: Path, key: str) -> list[Path]:
-    found = find_recordings(folder)
-    if not found:
+def _recordings(folder: Path | None, key: str) -> list[Path]:
+    found = [] if folder is None else find_recordings(folder)
+    if folder is not None and not found:
         raise DataError(f"{folder}: holds no recordings: check augment.{key}")
     return found
 
 
-def _through_telephone(wave: Wave, _sample_rate: int) -> Wave:
-    return telephone(wave, random.uniform(*TELEPHONE_LOW_HZ), random.uniform(*TELEPHONE_HIGH_HZ))
+def _one_of(paths: Sequence[Path], rng: np.random.Generator) -> Path:
+    return paths[int(rng.integers(len(paths)))]
 
 
-def telephone(wave: Wave, low_hz: float, high_hz: float) -> Wave:
-    """What a fixed line leaves of a wave: a band, sampled at 8 kHz, coded as G.711 does."""
-    narrow = soxr.resample(wave, SAMPLE_RATE, TELEPHONE_RATE)
-    edges = low_hz, high_hz
-    band = scipy.signal.butter(2, edges, "bandpass", fs=TELEPHONE_RATE, output="sos")
-    coded = mu_law(scipy.signal.sosfilt(band, narrow).astype(np.float32))
-    heard: Wave = soxr.resample(coded, TELEPHONE_RATE, SAMPLE_RATE)
-    return heard
+def _rows(chance: float, batch: int, rng: np.random.Generator) -> Integers:
+    """The rows of a batch that something happens to."""
+    return np.flatnonzero(rng.random(batch) < chance)
 
 
-def mu_law(wave: Wave) -> Wave:
-    """A wave after 8-bit mu-law coding and decoding (ITU-T G.711), at its own loudness.
-
-    A line is driven near full scale whatever the recording's level, so the wave is coded at a peak
-    of one half.
-    """
-    peak = 2 * max(float(np.abs(wave).max(initial=0.0)), 1e-6)
-    compressed = np.sign(wave) * np.log1p(MU * np.abs(wave) / peak) / np.log1p(MU)
-    levels = np.rint(compressed * 127.5) / 127.5
-    coded: Wave = (np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU * peak).astype(
-        np.float32
-    )
-    return coded
-
-
-def together(voices: Iterable[Wave], samples: int) -> Wave:
-    """Voices talking at once, at equal power: each is repeated up to ``(samples,)``."""
-    babble = np.zeros(samples, np.float32)
-    for voice in voices:
-        babble += np.resize(voice, samples) / max(float(np.std(voice)), FAINTEST)
-    return babble
-
-
-def mixed(wave: Wave, noise: Wave, snr_db: float) -> Wave:
-    """``wave`` with ``noise`` ``(samples,)`` added at a ratio of their powers; silence stays."""
-    power = float(np.mean(np.square(noise)))
-    if power == 0.0:
-        return wave
-    gain = np.sqrt(float(np.mean(np.square(wave))) / power) * 10.0 ** (-snr_db / 20.0)
-    return wave + np.float32(gain) * noise
+def _drawn(rows: Integers, *values: npt.ArrayLike) -> Drawn | None:
+    if not len(rows):
+        return None
+    numbers = (torch.from_numpy(np.asarray(value, np.float32)) for value in values)
+    return torch.from_numpy(rows), *numbers
 
 
 def feature_mask(

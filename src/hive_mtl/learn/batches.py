@@ -6,7 +6,9 @@ sees that rare labels are met. Every row carries all the labels that its utteran
 Where crops are listed (:mod:`hive_mtl.learn.crops`), a batch is the next ones of the list instead.
 
 A batch is a pure function of the seed and its number. So any process can make any batch, batches
-can be made ahead in other processes, and a resumed run goes on exactly where it stopped.
+can be made ahead in other processes, and a resumed run goes on exactly where it stopped. What costs
+time, to play waves at another speed and to augment them, is only drawn here: a batch carries it as
+:class:`Changes`, which the trainer makes where the network is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +16,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import soxr
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from hive_mtl.audio import SAMPLE_RATE
-from hive_mtl.learn.augment import AugmentConfig, WaveAugmenter, feature_mask, mixed, together
+from hive_mtl.learn.augment import AugmentConfig, Augmenter, feature_mask
+from hive_mtl.learn.changes import Changes
 from hive_mtl.learn.crops import CropLists, Crops, Epochs, list_crops
 from hive_mtl.learn.front_ends import FrontEnd
 from hive_mtl.learn.kept import Floats, Kept
@@ -29,8 +31,7 @@ from hive_mtl.learn.sampler import BatchConfig, BatchSampler
 from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
-SHORTEST_CROP = SAMPLE_RATE // 10  # what the MP3 coder takes
-BABBLE_VOICES = (3, 7)  # fewer are a conversation, more are noise
+SHORTEST_CROP = SAMPLE_RATE // 10  # of a wave as it is heard, with its padding
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Batch:
 
     Attributes:
         inputs: ``(batch, samples)`` or ``(batch, mels, frames)`` float32, zero beyond a crop's end.
-        lengths: ``(batch,)`` int64, in samples or frames.
+        lengths: ``(batch,)`` int64, in samples or frames, after the changes.
         speech_s: seconds of all crops together.
         keep: ``(batch, mels, frames)`` bool, False where features are hidden.
         targets: by task, ``(batch, ...)`` as its loss wants them.
         rows: ``(batch,)`` int64, the utterances.
+        changes: what is still to happen to ``inputs``; None where nothing is.
     """
 
     inputs: Tensor
@@ -52,6 +54,7 @@ class Batch:
     keep: Tensor
     targets: dict[str, Tensor]
     rows: Tensor
+    changes: Changes | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
@@ -62,7 +65,14 @@ class Batch:
             keep=self.keep.to(device),
             targets={name: target.to(device) for name, target in self.targets.items()},
             rows=self.rows,
+            changes=self.changes and self.changes.to(device),
         )
+
+    def changed(self) -> "Batch":
+        """The batch as the network hears it, changed on the device where it is."""
+        if self.changes is None:
+            return self
+        return replace(self, inputs=self.changes.apply(self.inputs), changes=None)
 
 
 def crop_items(config: BatchConfig, kept: Kept) -> int:
@@ -97,7 +107,7 @@ class Batches(Dataset[Batch]):
     ) -> None:
         self._prepared, self._tasks, self._config, self._seed = prepared, tasks, config, seed
         self._front_end, self._augment_config = front_end, augment
-        self._augment = WaveAugmenter(augment) if augment.changes_waves else None
+        self._augmenter = Augmenter(augment)
         labels = {task.name: task.labels_of(prepared.table) for task in tasks}
         self._targets = {task.name: task.encode(labels[task.name]) for task in tasks}
         self._speeds = max((task.speeds for task in tasks), key=len)
@@ -131,7 +141,7 @@ class Batches(Dataset[Batch]):
                 for row, place in zip(crops.rows[part], crops.starts[part], strict=True)
             ]
             speeds = np.zeros(len(cut), dtype=np.int64)
-            yield self._stack(crops.rows[part], cut, speeds, self._longest)
+            yield self._stack(crops.rows[part], cut, speeds, _lengths(cut), self._longest)
 
     @property
     def _longest(self) -> int:
@@ -140,55 +150,43 @@ class Batches(Dataset[Batch]):
     def _batch(
         self, rows: Integers, starts: Integers | None, size: int, rng: np.random.Generator
     ) -> Batch:
-        """Crops of ``rows``, at most ``size`` long, played and changed as chance has it."""
+        """Crops of ``rows``, at most ``size`` long once played, and what is to happen to them."""
         speeds = rng.integers(len(self._speeds), size=len(rows))
-        cut = []
-        for place, (row, speed) in enumerate(zip(rows, speeds, strict=True)):
-            wanted = round(size * self._speeds[speed])
-            spare = max(int(self._prepared.lengths[row]) - wanted, 0)
-            start = rng.integers(spare + 1) if starts is None else min(starts[place], spare)
-            crop = self._prepared.read(int(row), int(start), wanted)
-            if starts is None:
-                crop = _repeated(crop, wanted)
-            cut.append(self._changed(crop, self._speeds[speed], rng)[..., :size])
-        batch = self._stack(rows, cut, speeds, size)
+        spans = np.rint(size * np.array(self._speeds)[speeds]).astype(np.int64)
+        places = [None] * len(rows) if starts is None else starts
+        cut = [
+            self._cut(int(row), start, int(span), rng)
+            for row, start, span in zip(rows, places, spans, strict=True)
+        ]
+        lengths, changes = _lengths(cut), None
+        if cut[0].ndim == 1:
+            cut = [self._augmenter.coded(crop, rng) for crop in cut]
+            played = np.rint(lengths * size / spans).astype(np.int64)
+            lengths = np.clip(played, SHORTEST_CROP, size)
+            changes = self._augmenter.draw(spans, lengths, size, rng)
+        batch = self._stack(rows, cut, speeds, lengths, size)
         mels, frames = batch.keep.shape[1:]
         masks = [feature_mask(self._augment_config, mels, frames, rng) for _ in rows]
-        return replace(batch, keep=torch.from_numpy(np.stack(masks)))
+        return replace(batch, keep=torch.from_numpy(np.stack(masks)), changes=changes)
 
-    def _changed(self, crop: Floats, speed: float, rng: np.random.Generator) -> Floats:
-        """A crop at ``speed``, augmented."""
-        if crop.ndim > 1:
-            return crop
-        if speed != 1.0:
-            crop = soxr.resample(crop, SAMPLE_RATE * speed, SAMPLE_RATE)
-        if len(crop) < SHORTEST_CROP:
-            crop = np.pad(crop, (0, SHORTEST_CROP - len(crop)))
-        if rng.random() < self._augment_config.babble:
-            crop = self._with_babble(crop, rng)
-        return crop if self._augment is None else self._augment(crop, int(rng.integers(2**32)))
+    def _cut(self, row: int, start: int | None, items: int, rng: np.random.Generator) -> Floats:
+        """So many items of an utterance from ``start`` on, or from anywhere and repeated."""
+        spare = max(int(self._prepared.lengths[row]) - items, 0)
+        if start is not None:
+            return self._prepared.read(row, min(int(start), spare), items)
+        return _repeated(self._prepared.read(row, int(rng.integers(spare + 1)), items), items)
 
-    def _with_babble(self, crop: Floats, rng: np.random.Generator) -> Floats:
-        """A crop with other voices of the training data talking behind it."""
-        config = self._augment_config
-        voices = int(rng.integers(BABBLE_VOICES[0], BABBLE_VOICES[1] + 1))
-        others = []
-        for row in rng.integers(len(self._prepared), size=voices):
-            spare = max(int(self._prepared.lengths[row]) - len(crop), 0)
-            others.append(self._prepared.read(int(row), int(rng.integers(spare + 1)), len(crop)))
-        babble = together(others, len(crop))
-        return mixed(crop, babble, float(rng.uniform(*config.babble_snr_db)))
-
-    def _stack(self, rows: Integers, cut: Sequence[Floats], speeds: Integers, size: int) -> Batch:
-        inputs = stacked(cut, size)
+    def _stack(
+        self, rows: Integers, cut: Sequence[Floats], speeds: Integers, lengths: Integers, size: int
+    ) -> Batch:
+        inputs = stacked(cut, max(size, *_lengths(cut)))
         frames = size
         if inputs.ndim == 2:
             frames = int(self._front_end.frame_counts(torch.tensor(size)))
-        lengths = [crop.shape[-1] for crop in cut]
         return Batch(
             inputs=torch.from_numpy(inputs),
-            lengths=torch.tensor(lengths),
-            speech_s=sum(lengths) / self._prepared.kept.per_second,
+            lengths=torch.from_numpy(lengths),
+            speech_s=float(lengths.sum()) / self._prepared.kept.per_second,
             keep=torch.ones(len(rows), self._front_end.mels, frames, dtype=torch.bool),
             targets={task.name: self._target(task, rows, speeds) for task in self._tasks},
             rows=torch.from_numpy(rows),
@@ -199,6 +197,10 @@ class Batches(Dataset[Batch]):
         if len(task.speeds) > 1:
             targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds, strict=True)])
         return torch.from_numpy(targets)
+
+
+def _lengths(cut: Sequence[Floats]) -> Integers:
+    return np.array([crop.shape[-1] for crop in cut])
 
 
 def _repeated(crop: Floats, size: int) -> Floats:

@@ -37,7 +37,7 @@ def measure_pace(recipe: Recipe, data: Sequence[str], folder: Path, steps: int =
         steps: that are measured.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*|audiomentations.*")
+        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
         return _ShortRun(recipe, data, folder, None, None, False).pace(steps)
 
 

@@ -6,7 +6,8 @@ the image-source method (Allen and Berkley, 1979) in shoe-box rooms, by pyroomac
 
 import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ SMALLEST_M, LARGEST_M = (2.5, 2.5, 2.3), (10.0, 8.0, 4.0)
 REVERBERATION_S = (0.15, 0.8)  # until the sound has fallen by 60 dB
 FROM_WALL_M = 0.3
 MOST_REFLECTIONS = 20  # of an image; what comes later is too faint to matter in a room this size
+
+LONGEST_RESPONSE_S = 1.0  # of a room as it is heard in a crop
+LATEST_DIRECT_S = 1.0  # where the direct sound of a measured response is looked for
 
 Floats = npt.NDArray[np.float32]
 
@@ -79,6 +83,37 @@ def simulate_room(rng: np.random.Generator) -> Floats:
     direct = int(np.argmax(np.abs(response)))
     response = response[max(direct - audio.SAMPLE_RATE // 1000, 0) :]  # without the way to the ear
     return response * np.float32(0.9 / np.abs(response).max())
+
+
+def noise_part(path: Path, samples: int, rng: np.random.Generator) -> Floats:
+    """A random stretch ``(samples,)`` of a prepared noise, again and again where it is shorter."""
+    with _opened(path) as sound:
+        sound.seek(int(rng.integers(max(sound.frames - samples, 0) + 1)))
+        return np.resize(sound.read(samples, dtype="float32"), samples)
+
+
+def room_response(path: Path, samples: int) -> Floats:
+    """A prepared response from its direct sound on, at most ``samples`` of it.
+
+    What comes later than :data:`LONGEST_RESPONSE_S` is left out.
+    """
+    longest = min(samples, round(LONGEST_RESPONSE_S * audio.SAMPLE_RATE))
+    latest = round(LATEST_DIRECT_S * audio.SAMPLE_RATE)
+    with _opened(path) as sound:
+        response: Floats = sound.read(latest + longest, dtype="float32")
+    direct = int(np.argmax(np.abs(response[:latest])))
+    return response[direct : direct + longest]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(path) as sound:
+            yield sound
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}): remove the folder and run again to prepare it anew"
+        ) from error
 
 
 def _recordings(folder: Path, use: str) -> list[Path]:

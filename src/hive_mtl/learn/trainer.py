@@ -81,7 +81,7 @@ def train(
     if parent is not None:
         recipe = with_trunk_of(recipe, parent, freeze)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*|audiomentations.*")
+        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
         return Run(recipe, data, out, last, parent, freeze).run()
 
 
@@ -215,7 +215,7 @@ class Run:
             prefetch_factor=4 if self.config.workers else None,
         )
         for step, batch in enumerate(loader, start=self.start + 1):
-            yield step, batch.to(self.fabric.device)
+            yield step, batch.to(self.fabric.device).changed()
 
     def _step(self, step: int, batch: Batch) -> None:
         """One update of the weights."""

@@ -63,8 +63,8 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
 _GROUPS = frozenset({"voices"})  # commands that have commands: each is an App in its module
 COMMANDS = tuple(chain.from_iterable(_COMMANDS.values()))
 _EXTRA_OF_MODULE = {
-    "audiomentations": "train",
     "espeakng_loader": "demo",
+    "fast_mp3_augment": "train",
     "huggingface_hub": "hub",
     "jinja2": "analysis",
     "lhotse": "lhotse",
