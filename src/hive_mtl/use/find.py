@@ -65,7 +65,7 @@ class Search:
         hours: how long they are together.
         expected_false: about how many stretches of other voices are to be expected among those
             found: the rate of false alarms times the windows with speech. It grows with the hours.
-            On validation voices of one corpus they were a sixth of it, of another 1.3 times.
+            On validation voices of one corpus they were a quarter of it, of another 1.5 times.
     """
 
     found: tuple[Found, ...]
