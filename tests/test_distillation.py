@@ -78,7 +78,7 @@ def test_the_student_comes_to_foretell_its_teachers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(journal, "LOG_EVERY", 10)
-    trained = {"steps": 40, "validate_every": 40, "learning_rate": 0.01}
+    trained = {"steps": 60, "validate_every": 60, "learning_rate": 0.01}
     recipe = distilled(cache, teachers, tasks={"gender": {}}, trainer=trained)
     lines = logged(train(recipe, [str(corpus)], tmp_path / "run").folder)
     early, *_, late = (line["loss/teachers"] for line in lines if "loss/teachers" in line)
