@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pyarrow as pa
+import pytest
 import soundfile
+import torch
+from torch import nn
 
+from hive_mtl.learn import checkpoint, trainer
+from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.config import Recipe, parse_recipe
+from hive_mtl.learn.export import export_onnx
+from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.utterances import conform, is_validation_voice
 from voices import RATE, voice
 
@@ -90,3 +99,53 @@ def write_table(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 def utterances(rows: Sequence[dict[str, str | None]]) -> pa.Table:
     """A table of utterances from rows with at least ``path`` and ``speaker``."""
     return conform(pa.Table.from_pylist(list(rows)), corpus=CORPUS)
+
+
+def interrupted_run(
+    recipe: Recipe, corpus: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder of a run that was stopped in its fifth step and went on to its end."""
+    original = trainer.Run._step
+
+    def interrupted(self: trainer.Run, step: int, batch: Batch) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+        original(self, step, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Run, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(recipe, [str(corpus)], folder)
+    return trainer.train(recipe, [str(corpus)], folder, resume=True).folder
+
+
+def assert_same_checkpoints(first: Path, second: Path) -> None:
+    """Weights, optimiser and progress are the same, tensor by tensor."""
+    one, two = (checkpoint.load(folder / "last.safetensors") for folder in (first, second))
+    assert one.header == two.header
+    for mine, other in ((one.weights, two.weights), (one.optimiser, two.optimiser)):
+        assert mine.keys() == other.keys()
+        assert [name for name in mine if not torch.equal(mine[name], other[name])] == []
+
+
+def assert_exported_is_exact(
+    settings: dict[str, Any], trunk: nn.Module, folder: Path, atol: float
+) -> None:
+    """A trunk of 7 numbers, exported, says of a batch what it says of each of its waves alone."""
+    recipe = parse_recipe(settings, "test")
+    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, {"gender": nn.Linear(7, 2)}).eval()
+    model.trunk.load_state_dict(trunk.state_dict())
+    header = checkpoint.Header(
+        recipe=recipe.model_dump(mode="json"),
+        tasks={"gender": {"classes": ["female", "male"], "counts": [1, 1]}},
+    )
+    export_onnx(checkpoint.Checkpoint(header, model.state_dict(), {}), folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    lengths = torch.tensor([400, 1_600, 1_601, 9_999, 24_000, 24_160])
+    waves = torch.randn(len(lengths), 30_000) * 0.1
+    found = session.run(None, {"waves": waves.numpy(), "lengths": lengths.numpy()})
+    for row, (wave, length) in enumerate(zip(waves, lengths, strict=True)):
+        alone = model(wave[None, :length], length[None])
+        gender = alone.heads["gender"].softmax(dim=1)
+        np.testing.assert_allclose(found[0][row], alone.embedding[0].detach(), atol=atol)
+        np.testing.assert_allclose(found[1][row], gender[0].detach(), atol=atol)

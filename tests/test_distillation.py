@@ -14,7 +14,14 @@ from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.distillation import Distillation
 from hive_mtl.learn.slim import save_slim
 from hive_mtl.learn.trainer import train
-from learning import SETTINGS, TRUNK, tiny_recipe, write_corpus
+from learning import (
+    SETTINGS,
+    TRUNK,
+    assert_same_checkpoints,
+    interrupted_run,
+    tiny_recipe,
+    write_corpus,
+)
 
 TEACHER = {"name": "resnet", "channels": 4, "blocks": (1, 1, 1, 1), "embedding_dim": 12}
 
@@ -89,7 +96,7 @@ def test_the_loss_is_the_mean_over_crops_and_teachers_of_one_less_the_cosine(
     cache: Path, teachers: list[str]
 ) -> None:
     networks = [checkpoint.load(Path(path)).model() for path in teachers]
-    distillation = Distillation(networks, 5, 1.0)
+    distillation = Distillation(networks, 5)
     before = [copy.deepcopy(network.state_dict()) for network in networks]
     waves, lengths = torch.randn(3, 9_000), torch.tensor([9_000, 7_000, 5_000])
     keep = torch.rand(3, 24, 60)[:, :, : networks[0].front_end(waves, lengths)[0].shape[2]] > 0.2
@@ -119,24 +126,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 ) -> None:
     recipe = distilled(cache, teachers, augment={"coloured_noise": 0.5, "time_masks": 1})
     whole = train(recipe, [str(corpus)], tmp_path / "whole").folder
-    original = trainer.Run._step
-
-    def interrupted(self: Any, step: int, batch: Any) -> None:
-        if step == 5:
-            raise KeyboardInterrupt
-        original(self, step, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.Run, "_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, [str(corpus)], tmp_path / "parts")
-    parts = train(recipe, [str(corpus)], tmp_path / "parts", resume=True).folder
-    one, two = (checkpoint.load(folder / "last.safetensors") for folder in (whole, parts))
-    assert one.header == two.header
-    for mine, other in ((one.weights, two.weights), (one.optimiser, two.optimiser)):
-        assert mine.keys() == other.keys()
-        assert [name for name in mine if not torch.equal(mine[name], other[name])] == []
-    assert [name for name in one.optimiser if name.startswith("teachers/")] == [
+    assert_same_checkpoints(whole, interrupted_run(recipe, corpus, tmp_path / "parts", monkeypatch))
+    found = checkpoint.load(whole / "last.safetensors")
+    assert [name for name in found.optimiser if name.startswith("teachers/")] == [
         "teachers/0.weight",
         "teachers/1.weight",
     ]

@@ -1,5 +1,4 @@
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -8,10 +7,7 @@ import keras_network
 from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones, losses
 from hive_mtl.learn.backbones.rescnn import Trunk
-from hive_mtl.learn.checkpoint import Checkpoint, Header
-from hive_mtl.learn.config import parse_recipe
-from hive_mtl.learn.export import export_onnx
-from hive_mtl.learn.model import UnifiedModel
+from learning import assert_exported_is_exact
 
 CHANNELS = (4, 5, 6)
 LENGTHS = torch.arange(1, 41)
@@ -146,20 +142,4 @@ def test_exported_it_is_exact_for_any_batch(tmp_path) -> None:
         "trunk": {"name": "rescnn", "channels": CHANNELS, "affine_dim": 6, "embedding_dim": 7},
         "tasks": {"gender": {"loss": "softmax"}},
     }
-    recipe = parse_recipe(settings, "test")
-    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, {"gender": nn.Linear(7, 2)})
-    model.trunk.load_state_dict(make(64).state_dict())
-    header = Header(
-        recipe=recipe.model_dump(mode="json"),
-        tasks={"gender": {"classes": ["female", "male"], "counts": [1, 1]}},
-    )
-    export_onnx(Checkpoint(header, model.state_dict(), {}), tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    lengths = torch.tensor([400, 1_600, 1_601, 9_999, 24_000, 24_160])
-    waves = torch.randn(len(lengths), 30_000) * 0.1
-    found = session.run(None, {"waves": waves.numpy(), "lengths": lengths.numpy()})
-    for row, (wave, length) in enumerate(zip(waves, lengths, strict=True)):
-        alone = model.eval()(wave[None, :length], length[None])
-        gender = alone.heads["gender"].softmax(dim=1)
-        np.testing.assert_allclose(found[0][row], alone.embedding[0].detach(), atol=1e-5)
-        np.testing.assert_allclose(found[1][row], gender[0].detach(), atol=1e-5)
+    assert_exported_is_exact(settings, make(64), tmp_path, atol=1e-5)

@@ -1,15 +1,10 @@
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from hive_mtl.errors import ConfigError
 from hive_mtl.learn import backbones
-from hive_mtl.learn.checkpoint import Checkpoint, Header
-from hive_mtl.learn.config import parse_recipe
-from hive_mtl.learn.export import export_onnx
-from hive_mtl.learn.model import UnifiedModel
+from learning import assert_exported_is_exact
 
 SMALL = {"name": "resnet", "channels": 4, "blocks": (1, 2, 1, 1), "embedding_dim": 7}
 
@@ -72,19 +67,5 @@ def test_exported_it_is_exact_for_any_batch(tmp_path) -> None:
         "trunk": {**SMALL, "stem_stride": 2},
         "tasks": {"gender": {"loss": "softmax"}},
     }
-    recipe = parse_recipe(settings, "test")
-    model = UnifiedModel(recipe.make_front_end(), recipe.trunk, {"gender": nn.Linear(7, 2)})
-    model.trunk.load_state_dict(make(17, stem_stride=2).state_dict())
-    header = Header(
-        recipe=recipe.model_dump(mode="json"),
-        tasks={"gender": {"classes": ["female", "male"], "counts": [1, 1]}},
-    )
-    export_onnx(Checkpoint(header, model.state_dict(), {}), tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    lengths = torch.tensor([400, 1_600, 1_601, 9_999, 24_000, 24_160])
-    waves = torch.randn(len(lengths), 30_000) * 0.1
-    found = session.run(None, {"waves": waves.numpy(), "lengths": lengths.numpy()})
-    for row, (wave, length) in enumerate(zip(waves, lengths, strict=True)):
-        alone = model.eval()(wave[None, :length], length[None])
-        # Weights are shipped in 16 bits.
-        np.testing.assert_allclose(found[0][row], alone.embedding[0].detach(), atol=1e-4)
+    # Weights are shipped in 16 bits.
+    assert_exported_is_exact(settings, make(17, stem_stride=2), tmp_path, atol=1e-4)

@@ -18,7 +18,14 @@ from hive_mtl.learn import checkpoint, trainer
 from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.trainer import train
-from learning import speaker_names, tiny_recipe, write_corpus, write_table
+from learning import (
+    assert_same_checkpoints,
+    interrupted_run,
+    speaker_names,
+    tiny_recipe,
+    write_corpus,
+    write_table,
+)
 from voices import RATE, voice
 
 EVERYTHING = {
@@ -275,18 +282,7 @@ class TestResume:
             cache, tasks=EVERYTHING, augment={"coloured_noise": 0.5, "time_masks": 1}
         )
         whole = train(recipe, [str(corpus)], tmp_path / "whole").folder
-        original = trainer.Run._step
-
-        def interrupted(self: Any, step: int, batch: Any) -> None:
-            if step == 5:
-                raise KeyboardInterrupt
-            original(self, step, batch)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer.Run, "_step", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                train(recipe, [str(corpus)], tmp_path / "parts")
-        parts = train(recipe, [str(corpus)], tmp_path / "parts", resume=True).folder
+        parts = interrupted_run(recipe, corpus, tmp_path / "parts", monkeypatch)
         assert_same_checkpoints(whole, parts)
 
 
@@ -409,15 +405,6 @@ def test_unreadable_recordings_are_left_out_and_told(
     trained = train(tiny_recipe(cache), [str(table)], tmp_path / "run")
     assert len(trained.failures) == 1
     assert trained.failures[0].startswith(str(broken))
-
-
-def assert_same_checkpoints(first: Path, second: Path) -> None:
-    """Weights, optimiser and progress are the same, tensor by tensor."""
-    one, two = (checkpoint.load(folder / "last.safetensors") for folder in (first, second))
-    assert one.header == two.header
-    for mine, other in ((one.weights, two.weights), (one.optimiser, two.optimiser)):
-        assert mine.keys() == other.keys()
-        assert [name for name in mine if not torch.equal(mine[name], other[name])] == []
 
 
 SCRIPT = """

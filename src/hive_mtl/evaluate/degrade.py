@@ -99,7 +99,7 @@ def mu_law(wave: Wave) -> Wave:
     A line is driven near full scale whatever the recording's level, so the wave is coded at a peak
     of one half.
     """
-    peak = 2 * max(float(np.abs(wave).max(initial=0.0)), 1e-6)
+    peak = 2 * max(float(np.abs(wave).max(initial=0.0)), FAINTEST)
     compressed = np.sign(wave) * np.log1p(MU * np.abs(wave) / peak) / np.log1p(MU)
     levels = np.rint(compressed * 127.5) / 127.5
     coded: Wave = (np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(MU)) / MU * peak).astype(

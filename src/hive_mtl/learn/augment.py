@@ -16,12 +16,11 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from hive_mtl.audio import SAMPLE_RATE, Wave, find_recordings
-from hive_mtl.errors import DataError
+from hive_mtl.audio import SAMPLE_RATE, Wave
 from hive_mtl.learn.changes import Changes, Drawn
 from hive_mtl.learn.effects import EQUALISER_HZ
 from hive_mtl.learn.settings import Span
-from hive_mtl.learn.surroundings import noise_part, room_response
+from hive_mtl.learn.surroundings import noise_part, recordings_of, room_response
 
 EQUALISER_DB = 6.0  # up or down
 SLOPE_DB = 6.0  # of coloured noise, up or down an octave
@@ -85,8 +84,12 @@ class Augmenter:
 
     def __init__(self, config: AugmentConfig) -> None:
         self._config = config
-        self._rooms = _recordings(config.rooms, "rooms") if config.reverberation else []
-        self._noises = _recordings(config.noises, "noises") if config.noise else []
+        self._rooms: list[Path] = []
+        self._noises: list[Path] = []
+        if config.rooms and config.reverberation:
+            self._rooms = recordings_of(config.rooms, "rooms")
+        if config.noises and config.noise:
+            self._noises = recordings_of(config.noises, "noises")
 
     def coded(self, crop: Wave, rng: np.random.Generator) -> Wave:
         """``(samples,)`` -> the same crop, or what a codec leaves of it."""
@@ -163,13 +166,6 @@ class Augmenter:
         rows = _rows(self._config.telephone, batch, rng)
         edges_hz = [(rng.uniform(*TELEPHONE_LOW_HZ), rng.uniform(*TELEPHONE_HIGH_HZ)) for _ in rows]
         return _drawn(rows, edges_hz)
-
-
-def _recordings(folder: Path | None, key: str) -> list[Path]:
-    found = [] if folder is None else find_recordings(folder)
-    if folder is not None and not found:
-        raise DataError(f"{folder}: holds no recordings: check augment.{key}")
-    return found
 
 
 def _one_of(paths: Sequence[Path], rng: np.random.Generator) -> Path:

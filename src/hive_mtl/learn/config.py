@@ -23,7 +23,7 @@ from hive_mtl.learn.front_ends import FrontEnd, front_end_type
 from hive_mtl.learn.kept import Features, Kept, Waves
 from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.sampler import BatchConfig
-from hive_mtl.learn.schedules import Plateau
+from hive_mtl.learn.schedules import Plateau, warm_up_and_cosine
 from hive_mtl.learn.settings import parse
 from hive_mtl.learn.tasks import TaskConfig, get_task
 
@@ -63,6 +63,12 @@ class TrainerConfig(BaseModel):
     # none: as hive_mtl.learn.validate.Validation.error says
     chosen_by: tuple[str, ...] = ()
     cosines_every: int | None = Field(default=None, ge=1)  # steps between gradient cosines
+
+    def rate(self, step: int, steps: int, watched: Sequence[float]) -> float:
+        """Of a step of ``steps``, after the validations that found ``watched``."""
+        if self.plateau is not None:
+            return self.plateau.rate(self.learning_rate, watched)
+        return self.learning_rate * warm_up_and_cosine(step, steps, self.warm_up)
 
 
 class Recipe(BaseModel):

@@ -8,6 +8,7 @@ when the run ends.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,16 +41,14 @@ class Distillation(nn.Module):
         teachers: networks that read the student's features; they stay as they are. There may be
             none, and nothing to learn.
         dim: of the student's embedding.
-        weight: what the loss counts beside those of the tasks.
     """
 
-    def __init__(self, teachers: Sequence[UnifiedModel], dim: int, weight: float) -> None:
+    def __init__(self, teachers: Sequence[UnifiedModel], dim: int) -> None:
         super().__init__()
         self.teachers = nn.ModuleList(teachers).eval().requires_grad_(False)
         self.maps = nn.ModuleList(
             nn.Linear(dim, teacher.embedding_dim, bias=False) for teacher in teachers
         )
-        self.weight = weight
 
     def forward(self, vector: Tensor, inputs: Tensor, lengths: Tensor, keep: Tensor) -> Tensor:
         """One less the cosine between what a teacher says and what the student foretells.
@@ -63,13 +62,13 @@ class Distillation(nn.Module):
         Returns:
             The mean over batch and teachers, unweighted: a scalar.
         """
-        losses = []
-        for teacher, to_teacher in zip(self.teachers, self.maps, strict=True):
-            with torch.no_grad():
-                said = teacher(inputs, lengths, keep).embedding
-            foretold = to_teacher(vector).float()
-            losses.append(1 - functional.cosine_similarity(foretold, said, dim=1).mean())
-        return torch.stack(losses).mean()
+        teachers = [cast(UnifiedModel, each) for each in self.teachers]
+        with torch.no_grad():
+            heard = teachers[0].features(inputs, lengths, keep)  # which all of them read
+            said = [teacher.trunk(*heard).float() for teacher in teachers]
+        foretold = [to_teacher(vector).float() for to_teacher in self.maps]
+        cosines = map(functional.cosine_similarity, foretold, said)
+        return 1 - torch.stack([each.mean() for each in cosines]).mean()
 
     def tensors(self) -> dict[str, Tensor]:
         """The maps, by names for a checkpoint that a run goes on from."""

@@ -1,8 +1,7 @@
 """What happens to speech on its way to the microphone and beyond, for a whole batch at once.
 
 Every function takes waves ``(batch, samples)`` on any device and is a pure function of what it is
-given: chance is drawn before. All that is linear is done in one Fourier transform there and back,
-which costs a tenth of filtering crop by crop.
+given: chance is drawn before. What is linear is done in one Fourier transform there and back.
 """
 
 import math

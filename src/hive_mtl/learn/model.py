@@ -59,13 +59,17 @@ class UnifiedModel(nn.Module):
             lengths: in samples or frames.
             keep: ``(batch, mels, frames)``, False where features are hidden in training.
         """
+        return self.read(self.trunk(*self.features(inputs, lengths, keep)).float())
+
+    def features(
+        self, inputs: Tensor, lengths: Tensor, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the trunk reads of the inputs, ``(batch, mels, frames)``, and its frames."""
         if inputs.ndim == 2:
             features, frames = self.front_end(inputs, lengths)
         else:
             features, frames = self.front_end.normalise(inputs, lengths), lengths
-        if keep is not None:
-            features = features * keep
-        return self.read(self.trunk(features, frames).float())
+        return (features if keep is None else features * keep), frames
 
     def read(self, vector: Tensor) -> Outputs:
         """What the trunk gives, ``(batch, dim)`` float32 -> :class:`Outputs`."""

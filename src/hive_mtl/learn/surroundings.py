@@ -40,7 +40,7 @@ def prepare_noises(folder: Path, cache: Path | None = None) -> Path:
     Raises:
         DataError: ``folder`` is no folder, or holds no recording.
     """
-    return _kept(_recordings(folder, "noises"), 0, cache, "noises")
+    return _kept(recordings_of(folder, "noises"), 0, cache, "noises")
 
 
 def prepare_rooms(measured: Path | None, simulated: int, cache: Path | None = None) -> Path:
@@ -54,7 +54,7 @@ def prepare_rooms(measured: Path | None, simulated: int, cache: Path | None = No
     Raises:
         DataError: ``measured`` is no folder, or holds no recording.
     """
-    recordings = [] if measured is None else _recordings(measured, "rooms")
+    recordings = [] if measured is None else recordings_of(measured, "rooms")
     return _kept(recordings, simulated, cache, "rooms")
 
 
@@ -116,7 +116,12 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         ) from error
 
 
-def _recordings(folder: Path, use: str) -> list[Path]:
+def recordings_of(folder: Path, use: str) -> list[Path]:
+    """The recordings to use as "noises" or "rooms".
+
+    Raises:
+        DataError: there are none.
+    """
     found = audio.find_recordings(folder)
     if not found:
         raise DataError(f"{folder}: holds no recordings to use as {use}: check augment.{use}")

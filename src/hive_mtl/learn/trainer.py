@@ -23,7 +23,6 @@ from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
 from hive_mtl.learn.optimising import OPTIMISERS, parameter_groups, precision
-from hive_mtl.learn.schedules import warm_up_and_cosine
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -181,8 +180,7 @@ class Run:
 
     def _build_optimiser(self, model: UnifiedModel) -> None:
         """What changes the network and, with it, the maps to its teachers."""
-        weight = self.recipe.distillation.weight
-        self.distillation = Distillation(self.teachers, model.embedding_dim, weight)
+        self.distillation = Distillation(self.teachers, model.embedding_dim)
         self.distil = self.fabric.setup_module(self.distillation) if self.teachers else None
         learning = nn.ModuleList([model, self.distillation])
         self.optimiser = OPTIMISERS[self.config.optimiser](
@@ -220,10 +218,7 @@ class Run:
     def _step(self, step: int, batch: Batch) -> None:
         """One update of the weights."""
         config = self.config
-        if config.plateau is not None:
-            rate = config.plateau.rate(config.learning_rate, self.watched)
-        else:
-            rate = config.learning_rate * warm_up_and_cosine(step, self.steps, config.warm_up)
+        rate = config.rate(step, self.steps, self.watched)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         torch.manual_seed(config.seed * 1_000_003 + step)  # of whatever the trunk draws
@@ -234,7 +229,7 @@ class Run:
         total = self.losses.total(parts)
         if self.distil is not None:
             parts[PART] = self.distil(outputs.vector, batch.inputs, batch.lengths, batch.keep)
-            total = total + self.distillation.weight * parts[PART]
+            total = total + self.recipe.distillation.weight * parts[PART]
         if not torch.isfinite(total):
             raise ModelError(
                 f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
