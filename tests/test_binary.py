@@ -54,6 +54,13 @@ def test_fewer_bits_are_the_first_of_more(vectors):
         np.testing.assert_array_equal(binarise(vectors, bits), most[:, : bits // 8])
 
 
+def test_bits_of_leading_numbers_know_no_others(vectors):
+    leading = binarise(vectors, 256, 64)
+    np.testing.assert_array_equal(leading, binarise(vectors[:, :64], 256))
+    assert (leading != binarise(vectors, 256)).any()
+    assert projected(vectors, 256, 64).shape == (300, 256)
+
+
 def test_every_row_is_compared_with_every_other(vectors):
     codes = binarise(vectors, 256)
     found = hamming(codes[:5, None], codes[None, :7])

@@ -152,8 +152,8 @@ def _broken(folder: Path, kind: str) -> Path:
             file.touch()
         case "plain onnx":
             save_tiny_model(file, metadata=None)
-        case "format 1" | "format 3":
-            save_tiny_model(file, metadata=current.replace('"format":2', f'"format":{kind[-1]}'))
+        case "format 2" | "format 4":
+            save_tiny_model(file, metadata=current.replace('"format":3', f'"format":{kind[-1]}'))
             file.write_bytes(unseal(file.read_bytes()))
         case "damaged":
             save_tiny_model(file, metadata=current[:40])
@@ -172,8 +172,8 @@ def _broken(folder: Path, kind: str) -> Path:
         ("text", "not a readable ONNX"),
         ("empty", "not a readable ONNX"),
         ("plain onnx", "not one of Hive-MTL"),
-        ("format 3", "format 3, this version reads format 2: upgrade"),
-        ("format 1", "format 1, this version reads format 2: export the model anew"),
+        ("format 4", "format 4, this version reads format 3: upgrade"),
+        ("format 2", "format 2, this version reads format 3: export the model anew"),
         ("damaged", "damaged"),
         ("other rate", "44100 Hz"),
         ("foreign", "waves"),

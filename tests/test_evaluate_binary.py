@@ -28,13 +28,15 @@ def vectors():
     return unit(voices + 1.2 * generator.standard_normal((SPEAKERS, EACH, DIM))).reshape(-1, DIM)
 
 
-def judged(vectors, cohort=None, corpora=None):
+def judged(vectors, cohort=None, corpora=None, leading=None):
     model = KnownModel(vectors)
-    model.description = model.description.model_copy(update={"embedding_dim": DIM})
+    dim = len(vectors[1])
+    model.description = model.description.model_copy(update={"embedding_dim": dim})
     model.cohort = cohort
     model.calibration = None if cohort is None else SimpleNamespace(normalised=True)
     speakers = "".join(letter * EACH for letter in "abcdefgh")
-    return judge_binary(embed_table(model, table(speakers, **(corpora or {}))), bootstrap=20)
+    embedded = embed_table(model, table(speakers, **(corpora or {})))
+    return judge_binary(embedded, leading, bootstrap=20)
 
 
 def of(found, form, corpus="corpus"):
@@ -58,7 +60,7 @@ def test_bits_are_judged_by_their_distance(vectors):
     assert row.eer.low <= row.eer.value <= row.eer.high
     own = of(found, "float32").eer_more
     assert (own.value, own.low, own.high) == (0, 0, 0)
-    # without a cohort there are no axes to keep numbers along
+    # no number leads, so fewer are not worth keeping
     assert {row.form for row in found} == {
         "float32",
         *(
@@ -80,8 +82,16 @@ def test_normalised_scores_have_a_cohort_in_the_same_form(vectors):
         likeness[pairs.left, pairs.right], level[pairs.left], level[pairs.right]
     )
     assert of(found, "512 bits").eer.value == pytest.approx(metrics.eer(scores, pairs.target))
-    numbers = of(found, "16 numbers in float32")
-    assert numbers.size == of(found, "512 bits").size
+
+
+def test_where_numbers_lead_bits_are_of_those_and_so_are_fewer_numbers(vectors):
+    vectors = unit(vectors * ([1] * 8 + [0.3] * (DIM - 8)))
+    alone = judged(unit(vectors[:, :8]))
+    found = judged(vectors, leading=8)
+    assert of(found, "512 bits").eer.value == of(alone, "512 bits").eer.value
+    numbers = of(found, "first 8 numbers in float32")
+    assert numbers.eer.value == of(alone, "float32").eer.value
+    assert numbers.size == of(found, "256 bits").size
 
 
 def test_the_mean_is_over_corpora_of_five_voices(vectors):

@@ -345,7 +345,7 @@ class TestVectorsFile:
     @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
     def test_what_is_written_is_read_back(self, model, entries, tmp_path, suffix) -> None:
         path = tmp_path / f"out{suffix}"
-        count = hive.write_vectors(path, model.description.model_id, iter(entries + entries[:1]))
+        count = hive.write_vectors(path, model.description, iter(entries + entries[:1]))
         assert count == len(entries)
         vectors = hive.read_vectors(path)
         assert vectors.paths == tuple(name for name, _ in entries)
@@ -357,7 +357,7 @@ class TestVectorsFile:
 
     def test_numpy_reads_the_archive(self, model, entries, tmp_path) -> None:
         path = tmp_path / "out.npz"
-        hive.write_vectors(path, "some-model", entries)
+        hive.write_vectors(path, description(), entries)
         with np.load(path) as arrays:
             assert list(arrays) == [name for name, _ in entries]
             np.testing.assert_array_equal(arrays["x.npy"], entries[2][1].vector)
@@ -367,7 +367,7 @@ class TestVectorsFile:
     @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
     def test_a_file_of_nothing_is_a_file(self, tmp_path, suffix) -> None:
         path = tmp_path / f"out{suffix}"
-        assert hive.write_vectors(path, "some-model", []) == 0
+        assert hive.write_vectors(path, description(), []) == 0
         assert hive.read_vectors(path).paths == ()
 
     def test_too_few_bits_are_seen_before_the_work(self, tmp_path) -> None:
@@ -376,12 +376,12 @@ class TestVectorsFile:
             yield
 
         with pytest.raises(hive.ConfigError, match="256, 512, 1024"):
-            hive.write_vectors(tmp_path / "out.npz", "some-model", work(), bits=8)
+            hive.write_vectors(tmp_path / "out.npz", description(), work(), bits=8)
 
     def test_a_failure_leaves_no_file(self, entries, tmp_path) -> None:
         with pytest.raises(hive.DataError, match="UTF-8"):
             hive.write_vectors(
-                tmp_path / "out.npz", "some-model", [entries[0], ("\udcff.wav", entries[0][1])]
+                tmp_path / "out.npz", description(), [entries[0], ("\udcff.wav", entries[0][1])]
             )
         assert not list(tmp_path.iterdir())
 
@@ -392,11 +392,11 @@ class TestVectorsFile:
 
         (tmp_path / "out.npz").mkdir()
         with pytest.raises(hive.DataError, match="is a folder"):
-            hive.write_vectors(tmp_path / "out.npz", "some-model", work())
+            hive.write_vectors(tmp_path / "out.npz", description(), work())
 
     def test_other_files_are_refused(self, tmp_path) -> None:
         with pytest.raises(hive.ConfigError, match=r"\.npz or \.parquet"):
-            hive.write_vectors(tmp_path / "out.txt", "some-model", [])
+            hive.write_vectors(tmp_path / "out.txt", description(), [])
         for name in ("text.npz", "text.parquet"):
             (tmp_path / name).write_text("text")
             with pytest.raises(hive.DataError, match="not a file of embeddings"):

@@ -76,13 +76,14 @@ class DataSummary(_Frozen):
 class ModelDescription(_Frozen):
     """Everything needed to run a model and to say where it came from."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     name: str
     model_id: str  # name + digest of the weights: written into every file of embeddings
     provisional: bool = False
     sample_rate: int
     trim: Trim = "speech"
     embedding_dim: int
+    leading: int | None = None  # of its first numbers bits are made; None: of all
     trunk: str
     parameters: int  # without the speaker classifier
     heads: tuple[HeadDescription, ...]

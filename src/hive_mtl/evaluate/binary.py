@@ -28,8 +28,9 @@ Figures = Callable[[Draw], Floats]  # (forms, 2): EER and top-1 of every form
 
 ALL_CORPORA = "(mean over corpora)"
 NOTE = (
-    "What is kept of a voice, as it is, in bits, and in as few numbers along the principal axes of "
-    "the cohort; what it is compared with is in the same form, or in float32 where that is said. "
+    "What is kept of a voice, as it is, in bits, and, where the embedding leads with what tells "
+    "voices apart, in as few of its first numbers; what it is compared with is in the same form, "
+    "or in float32 where that is said. "
     "All pairs of a corpus, and one utterance enrolled; differences from float32 are paired."
 )
 _FEWEST = 5  # speakers of a corpus that counts in the mean: draws of fewer are mostly undefined
@@ -65,7 +66,11 @@ class Kept:
 
 
 def judge_binary(
-    embedded: EmbeddedTable, *, min_duration_s: float = 2.0, bootstrap: int = 1000
+    embedded: EmbeddedTable,
+    leading: int | None = None,
+    *,
+    min_duration_s: float = 2.0,
+    bootstrap: int = 1000,
 ) -> tuple[Kept, ...]:
     """EER over all pairs and top-1 of every corpus: by float32, by bits, and by fewer numbers.
 
@@ -74,11 +79,12 @@ def judge_binary(
 
     Args:
         embedded: the utterances.
+        leading: how many of the first numbers of an embedding lead; None where none do.
         min_duration_s: shorter utterances take no part.
         bootstrap: how often speakers are drawn for the confidence intervals.
     """
     forms = [_Form("float32", embedded.vectors.shape[1] * _FLOAT_BITS // 8, embedded)]
-    forms += _smaller_forms(embedded)
+    forms += _smaller_forms(embedded, leading)
     resampling = Bootstrap(bootstrap, SEED)
     found: list[Kept] = []
     counted: list[tuple[Figures, int]] = []
@@ -118,10 +124,10 @@ class _AgainstKept(EmbeddedTable):
         return super().score_matrix(left, right, other or self.kept)
 
 
-def _smaller_forms(embedded: EmbeddedTable) -> Iterator[_Form]:
+def _smaller_forms(embedded: EmbeddedTable, leading: int | None) -> Iterator[_Form]:
     for bits in BITS:
-        as_bits = partial(_as_bits, bits=bits)
-        as_projected = partial(projected, bits=bits)
+        as_bits = partial(_as_bits, bits=bits, leading=leading)
+        as_projected = partial(projected, bits=bits, leading=leading)
         kept = _changed(embedded, as_bits, as_bits)
         yield _Form(f"{bits} bits", bits // 8, kept)
         # each side meets the cohort in the form of the other side
@@ -129,23 +135,19 @@ def _smaller_forms(embedded: EmbeddedTable) -> Iterator[_Form]:
         asked = _changed(embedded, as_projected, as_bits)
         against = _AgainstKept(**_fields(asked), kept=kept)
         yield _Form(f"{bits} bits against float32", bits // 8, against)
-        if embedded.cohort is not None:
-            along = partial(_along, axes=_axes(embedded.cohort, bits // _FLOAT_BITS))
-            name = f"{bits // _FLOAT_BITS} numbers in float32"
-            yield _Form(name, bits // 8, _changed(embedded, along, along))
+        if leading is not None:
+            count = bits // _FLOAT_BITS
+            first = partial(_first, count=count)
+            form = _changed(embedded, first, first)
+            yield _Form(f"first {count} numbers in float32", bits // 8, form)
 
 
-def _as_bits(vectors: Float32s, bits: int) -> Float32s:
-    return signs(binarise(vectors, bits)) / _SCALE
+def _as_bits(vectors: Float32s, bits: int, leading: int | None) -> Float32s:
+    return signs(binarise(vectors, bits, leading)) / _SCALE
 
 
-def _axes(vectors: Float32s, count: int) -> Float32s:
-    """The principal axes of voices, ``(dim, count)``."""
-    return np.asarray(np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :count])
-
-
-def _along(vectors: Float32s, axes: Float32s) -> Float32s:
-    return unit_rows(vectors @ axes)
+def _first(vectors: Float32s, count: int) -> Float32s:
+    return unit_rows(vectors[:, :count])
 
 
 def _changed(embedded: EmbeddedTable, change: Change, change_cohort: Change) -> EmbeddedTable:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from hive_mtl.description import ModelDescription
 from hive_mtl.evaluate import calibrating
 from hive_mtl.evaluate.cohort import add_cohort
+from hive_mtl.evaluate.discriminant import add_discriminant
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.head_fitting import fit_heads
 from hive_mtl.evaluate.splits import VALIDATION, take_split
@@ -17,7 +18,7 @@ from hive_mtl.use.model import load
 
 
 def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
-    """Fits calibration, temperatures and skill of the heads, and adds a cohort.
+    """Maps the embedding by its discriminant, adds a cohort, fits calibration and heads.
 
     Args:
         file: the model.onnx of an export; it is written anew.
@@ -30,6 +31,7 @@ def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
     """
     learnt = pa.array([each.corpus for each in load(file).description.data], pa.string())
     table = table.filter(pc.is_in(table["corpus"], value_set=learnt))
+    add_discriminant(file, table)
     add_cohort(file, table)
     model = load(file)  # with its cohort, by which scores are normalised before they are read
     calibration = calibrating.fit(model, take_split(table, VALIDATION, origin))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto
@@ -92,14 +93,50 @@ def describe_anew(path: Path, description: ModelDescription) -> None:
     _write(path, onnx.load(path), description)
 
 
+def add_map(path: Path, matrix: npt.NDArray[np.float32], leading: int) -> ModelDescription:
+    """Has a model file multiply its embedding by ``matrix`` and bring it back to unit norm.
+
+    The heads go on reading what they learnt to read. The model is another by this, and says so.
+
+    Args:
+        path: the model.onnx; it is written anew, and the ``model.json`` beside it.
+        matrix: ``(dim, dim)``, multiplied from the right.
+        leading: so many of the first numbers are then worth making bits of.
+    """
+    proto = onnx.load(path)
+    before = ModelDescription.model_validate_json(_metadata(proto)[ONNX_METADATA_KEY])
+    plain, mapped = f"{ONNX_EMBEDDING}_of_the_network", f"{ONNX_EMBEDDING}_mapped"
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [plain if name == ONNX_EMBEDDING else name for name in names]
+    half = matrix.astype(np.float16)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(half, "map_half"))
+    make = onnx.helper.make_node
+    proto.graph.node.extend(
+        [
+            make("Cast", ["map_half"], ["map"], to=TensorProto.FLOAT),
+            make("MatMul", [plain, "map"], [mapped]),
+            make("LpNormalization", [mapped], [ONNX_EMBEDDING], axis=1, p=2),
+        ]
+    )
+    digest = weights_digest({before.model_id: torch.from_numpy(half)})
+    after = before.model_copy(update={"model_id": f"{before.name}-{digest}", "leading": leading})
+    _write(path, proto, after)
+    return after
+
+
 def _write(path: Path, proto: onnx.ModelProto, description: ModelDescription) -> None:
-    said = {entry.key: entry.value for entry in proto.metadata_props}
+    said = _metadata(proto)
     said.pop(ONNX_CHECKSUM_KEY, None)  # of the file as it was
     onnx.helper.set_model_props(proto, {**said, ONNX_METADATA_KEY: description.model_dump_json()})
     with atomic_write(path) as temporary:
         temporary.write_bytes(seal(proto.SerializeToString()))
     with atomic_write(path.with_name("model.json")) as temporary:
         temporary.write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def _metadata(proto: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in proto.metadata_props}
 
 
 def _to_onnx(exported: Exported, description: ModelDescription) -> onnx.ModelProto:

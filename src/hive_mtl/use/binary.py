@@ -6,8 +6,11 @@ The planes of a block are orthogonal, which makes that estimate less noisy (supe
 2012). That embeddings learnt with proxies survive it is from Zhai et al. (KDD 2019). A rotation
 learnt from training voices (ITQ, Gong & Lazebnik 2011) was no better on validation voices.
 
-The bits are a function of the vector and their number alone: there is nothing to keep beside them,
-and 256 bits are the first of 512.
+Planes are spent on what tells voices apart: where a model orders the numbers of its embedding by
+that, bits are made of the leading ones (``ModelDescription.leading``) as if there were no others.
+
+The bits are a function of the vector, their number and that of the leading numbers alone: there is
+nothing to keep beside them, and 256 bits are the first of 512.
 """
 
 from functools import cache
@@ -37,13 +40,18 @@ def check_bits(bits: int) -> None:
         raise ConfigError(f"{bits} bits: choose from {', '.join(map(str, BITS))}")
 
 
-def binarise(vectors: Floats, bits: int) -> Codes:
+def binarise(vectors: Floats, bits: int, leading: int | None = None) -> Codes:
     """Packed bits of vectors, ``(n, dim)`` -> ``(n, bits / 8)``.
+
+    Args:
+        vectors: of one model.
+        bits: one of :data:`BITS`.
+        leading: of how many of the first numbers; None: of all.
 
     Raises:
         ConfigError: ``bits`` is none of :data:`BITS`.
     """
-    return np.packbits(vectors.astype(np.float32, copy=False) @ _planes(vectors, bits) >= 0, axis=1)
+    return np.packbits(_sides(vectors, bits, leading) >= 0, axis=1)
 
 
 def hamming(left: Codes, right: Codes) -> npt.NDArray[np.uint16]:
@@ -67,14 +75,16 @@ def signs(codes: Codes) -> Float32s:
     return 2 * np.unpackbits(codes, axis=1).astype(np.float32) - 1
 
 
-def projected(vectors: Floats, bits: int) -> Float32s:
+def projected(vectors: Floats, bits: int, leading: int | None = None) -> Float32s:
     """What the bits are the signs of, at unit norm: ``(n, dim)`` -> ``(n, bits)``."""
-    return unit_rows(vectors.astype(np.float32, copy=False) @ _planes(vectors, bits))
+    return unit_rows(_sides(vectors, bits, leading))
 
 
-def _planes(vectors: Floats, bits: int) -> Float32s:
+def _sides(vectors: Floats, bits: int, leading: int | None) -> Float32s:
+    """How far on which side of each plane vectors lie, ``(n, bits)``."""
     check_bits(bits)
-    return _normals(vectors.shape[1], bits)
+    part = vectors[:, :leading].astype(np.float32, copy=False)
+    return np.asarray(part @ _normals(part.shape[1], bits))
 
 
 @cache

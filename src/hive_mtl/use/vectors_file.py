@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.atomic import atomic_write
+from hive_mtl.description import ModelDescription
 from hive_mtl.errors import ConfigError, DataError, MissingExtraError
 from hive_mtl.use.binary import binarise, check_bits
 from hive_mtl.use.embedding import Embedding
@@ -51,7 +52,7 @@ class Vectors:
 
 def write_vectors(
     path: Path,
-    model_id: str,
+    model: ModelDescription,
     entries: Iterable[tuple[str, Embedding]],
     *,
     bits: int | None = None,
@@ -62,7 +63,7 @@ def write_vectors(
 
     Args:
         path: of the file; its suffix, ``.npz`` or ``.parquet``, says the format.
-        model_id: the model that makes the embeddings.
+        model: what the model that makes the embeddings says of itself.
         entries: the path of each recording as it was given, and its embedding.
         bits: write so many bits of each vector in its place, see :mod:`hive_mtl.use.binary`.
 
@@ -84,7 +85,7 @@ def write_vectors(
     if bits is not None:
         check_bits(bits)
     with atomic_write(path) as temporary:
-        return write(temporary, model_id, _once(entries), bits)
+        return write(temporary, _Kept(model, bits), _once(entries))
 
 
 def read_vectors(path: Path) -> Vectors:
@@ -119,20 +120,28 @@ def _once(entries: Iterable[tuple[str, Embedding]]) -> Iterator[tuple[str, Embed
             yield path, embedding
 
 
-def _written(embedding: Embedding, bits: int | None) -> Rows:
-    """What a file holds of an embedding: ``(dim,)``, or ``(bits / 8,)``."""
-    return embedding.vector if bits is None else binarise(embedding.vector[None], bits)[0]
+@dataclass(frozen=True)
+class _Kept:
+    """What a file holds of a model's embeddings."""
+
+    model: ModelDescription
+    bits: int | None
+
+    def of(self, embedding: Embedding) -> Rows:
+        """``(dim,)``, or ``(bits / 8,)``."""
+        if self.bits is None:
+            return embedding.vector
+        row: Rows = binarise(embedding.vector[None], self.bits, self.model.leading)[0]
+        return row
 
 
-def _write_npz(
-    file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]], bits: int | None
-) -> int:
+def _write_npz(file: Path, kept: _Kept, entries: Iterator[tuple[str, Embedding]]) -> int:
     count = 0
     with zipfile.ZipFile(file, "w") as archive:
-        archive.comment = model_id.encode()
+        archive.comment = kept.model.model_id.encode()
         for path, embedding in entries:
             array = io.BytesIO()
-            np.lib.format.write_array(array, _written(embedding, bits))
+            np.lib.format.write_array(array, kept.of(embedding))
             archive.writestr(zipfile.ZipInfo(f"{path}.npy"), array.getbuffer())
             count += 1
     return count
@@ -152,9 +161,7 @@ def _as_read(vectors: npt.NDArray[Any]) -> Rows:
     return vectors if vectors.dtype == np.uint8 else vectors.astype(np.float32, copy=False)
 
 
-def _write_parquet(
-    file: Path, model_id: str, entries: Iterator[tuple[str, Embedding]], bits: int | None
-) -> int:
+def _write_parquet(file: Path, kept: _Kept, entries: Iterator[tuple[str, Embedding]]) -> int:
     try:
         import pyarrow as pa  # here, because the base install has none
         import pyarrow.parquet as pq
@@ -163,7 +170,7 @@ def _write_parquet(
     schema = pa.schema(
         [
             ("path", pa.string()),
-            ("vector", pa.list_(pa.float32() if bits is None else pa.uint8())),
+            ("vector", pa.list_(pa.float32() if kept.bits is None else pa.uint8())),
             ("model_id", pa.string()),
             ("speech_seconds", pa.float64()),
             ("snr_db", pa.float64()),
@@ -174,17 +181,17 @@ def _write_parquet(
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         while rows := list(islice(entries, _ROW_GROUP)):
-            cells = [_row(model_id, *row, bits) for row in rows]
+            cells = [_row(kept, *row) for row in rows]
             writer.write_table(pa.Table.from_pylist(cells, schema))
             count += len(rows)
     return count
 
 
-def _row(model_id: str, path: str, embedding: Embedding, bits: int | None) -> dict[str, object]:
+def _row(kept: _Kept, path: str, embedding: Embedding) -> dict[str, object]:
     return {
         "path": path,
-        "vector": _written(embedding, bits),
-        "model_id": model_id,
+        "vector": kept.of(embedding),
+        "model_id": kept.model.model_id,
         "speech_seconds": embedding.speech_seconds,
         "snr_db": embedding.snr_db,
         "clipped": embedding.clipped,

@@ -130,8 +130,9 @@ def export(
 
     Given the data of its training, what a model that ships says of its answers is fitted to the
     voices held out of it: how a score is read by the length and quality of the recordings, how sure
-    each head may be and which are not to be asked. A cohort of training voices goes with it, to
-    normalise scores by.
+    each head may be and which are not to be asked. Where voices that were learnt have recordings
+    enough, what tells them apart comes to count for more in the embedding, and to stand first. A
+    cohort of training voices goes with it, to normalise scores by.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
@@ -146,7 +147,7 @@ def export(
         from hive_mtl.evaluate import finish
         from hive_mtl.learn import corpora
 
-        finish(out, corpora.read_all(data), ", ".join(data))
+        description = finish(out, corpora.read_all(data), ", ".join(data))
     print(f"{out}: {description.model_id}")
     return 0
 

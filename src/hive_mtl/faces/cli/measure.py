@@ -109,7 +109,7 @@ def _with_more(
         together = judge_clustering(embedded, model.calibration, judged.corpora)
         report = replace(report, clustering=(*report.clustering, together))
     if judged.bits:
-        report = replace(report, binary=judge_binary(embedded))
+        report = replace(report, binary=judge_binary(embedded, model.description.leading))
     return report
 
 

@@ -57,7 +57,7 @@ def embed(
     named = [path for path in paths if path not in failed]
     try:
         embedded = _embeddings(model, named, failed, max_failures)
-        written = write_vectors(out, model_id, embedded, bits=bits)
+        written = write_vectors(out, model.description, embedded, bits=bits)
     finally:
         for path, reason in failed.items():
             complain(f"{path}: {reason}")
