@@ -44,7 +44,7 @@ from hive_mtl.description import Calibration
 from hive_mtl.errors import ModelError
 from hive_mtl.use.normalising import Floats
 
-WORTH = 10  # voices; 5 to 20 differ little on validation voices
+WORTH = 20  # voices; 10 to 40 differ little on validation voices
 _FARTHEST = 0.5  # of ``v``: what strangers may differ by
 _DEVIATE = NormalDist().inv_cdf
 
