@@ -46,7 +46,8 @@ def embed(
         list_file: Take the recordings of this file as well: one path a line.
         max_failures: Stop when more recordings than this have failed; keep what is done by then.
         bits: Write so many bits of each vector, packed in bytes, in its place. Of two recordings,
-            the share of bits that differ tells the angle: cosine = cos(pi x share).
+            the share of bits that differ tells the angle: cosine = cos(pi x share). A model whose
+            vectors lead with what tells voices apart makes bits of those numbers.
     """
     from hive_mtl.use.vectors_file import write_vectors
 
