@@ -14,6 +14,7 @@ from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.batches import (
+    CROP_LENGTHS,
     SHORTEST_CROP,
     Batch,
     Batches,
@@ -148,9 +149,9 @@ class TestBatches:
 
     def test_one_length_a_batch_within_the_limits(self, prepared: Prepared) -> None:
         batches = make(prepared, fit(prepared, "speaker"), crop_s=(0.3, 0.9), size=2)
-        lengths = {batches[number].inputs.shape[1] for number in range(30)}
-        assert len(lengths) > 3
-        assert 0.3 * RATE <= min(lengths) < max(lengths) <= 0.9 * RATE
+        lengths = {batches[number].inputs.shape[1] for number in range(60)}
+        assert len(lengths) == CROP_LENGTHS
+        assert (min(lengths), max(lengths)) == (0.3 * RATE, 0.9 * RATE)
 
     def test_every_row_carries_all_labels_that_it_has(self, prepared: Prepared) -> None:
         tasks = fit(prepared, "speaker", "gender", "mood")

@@ -32,6 +32,7 @@ from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
 SHORTEST_CROP = SAMPLE_RATE // 10  # of a wave as it is heard, with its padding
+CROP_LENGTHS = 6  # from the shortest to the longest; torch keeps memory for each that it meets
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ class Batches(Dataset[Batch]):
             rows, starts = self._epochs.batch(number)
             return self._batch(rows, starts, self._longest, rng)
         rows = self._sampler.draw(rng)
-        low, high = self._config.crop_s
-        size = round(float(rng.uniform(low, high)) * 10) * self._prepared.kept.per_second // 10
+        crop_s = float(rng.choice(np.linspace(*self._config.crop_s, CROP_LENGTHS)))
+        size = round(crop_s * 10) * self._prepared.kept.per_second // 10
         return self._batch(rows, None, size, rng)
 
     def of_crops(self, crops: Crops) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ class BatchConfig(BaseModel):
     size: int = Field(default=64, ge=2)
     # crops of each voice to learn from and to monitor, drawn once; None: drawn as they are needed
     counts_per_speaker: tuple[PositiveInt, NonNegativeInt] | None = None
-    # shortest and longest; one length a batch
+    # shortest and longest; one length a batch, of a few between them
     crop_s: Annotated[tuple[Annotated[float, Field(ge=0.1)], float], Rising] = (2.0, 2.0)
     identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
     crops_per_voice: int = Field(default=1, ge=1)
