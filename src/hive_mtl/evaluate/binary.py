@@ -30,8 +30,8 @@ ALL_CORPORA = "(mean over corpora)"
 NOTE = (
     "What is kept of a voice, as it is, in bits, and, where the embedding leads with what tells "
     "voices apart, in as few of its first numbers; what it is compared with is in the same form, "
-    "or in float32 where that is said. "
-    "All pairs of a corpus, and one utterance enrolled; differences from float32 are paired."
+    "or in float32 where that is said. All pairs of a corpus, and one utterance enrolled; "
+    "differences from float32 are paired."
 )
 _FEWEST = 5  # speakers of a corpus that counts in the mean: draws of fewer are mostly undefined
 _FLOAT_BITS = 32

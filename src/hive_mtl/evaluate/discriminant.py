@@ -57,9 +57,8 @@ def add_discriminant(file: Path, table: pa.Table) -> ModelDescription | None:
     if np.sum(counts[:drawn] > 1) < LEAST_VOICES:
         return None
     embedded = embed_table(load(file), rows.take(pa.array(np.concatenate(recordings[:drawn]))))
-    voice = np.repeat(np.arange(drawn), counts[:drawn])
     readable = ~embedded.missing
-    matrix = discriminant(embedded.vectors[readable], voice[readable])
+    matrix = discriminant(embedded.vectors[readable], embedded.voice[readable])
     return add_map(file, matrix, min(LEADING, len(matrix)))
 
 
