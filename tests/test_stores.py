@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -299,6 +301,25 @@ class TestSqlite:
             store.add([stored("bob", 2)], MODEL)
         busy.execute("ROLLBACK")
         store.add([stored("bob", 2)], MODEL)
+
+    def test_a_store_that_another_is_making_at_this_moment_is_a_store(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        path = tmp_path / "voices.db"
+        path.touch()  # as the other has begun
+        maker = Thread(target=lambda: open_store(path).add([stored("ann", 1)], MODEL))
+
+        class Slow(sqlite3.Connection):
+            def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+                if statement == "PRAGMA schema_version" and maker.ident is None:
+                    maker.start()
+                    maker.join(0.5)  # it makes all of the store here, if nothing holds it back
+                return super().execute(statement, *values)
+
+        monkeypatch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Slow))
+        store = open_store(path)
+        maker.join()
+        assert names(store) == ["ann"]
 
     def test_a_store_that_may_not_be_written_says_so(self, tmp_path) -> None:
         path = tmp_path / "voices.db"

@@ -219,13 +219,16 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 def _check_whose(connection: sqlite3.Connection, place: str) -> None:
     """Lets pass an empty file and a store that is not newer than this program."""
-    if _pragma(connection, "application_id") != _APPLICATION:
-        if _pragma(connection, "schema_version"):  # something is in it
-            raise StoreError(
-                f"{place}: is a database of something else: name a store, or a file that is not "
-                "there yet"
-            )
-    elif (version := _pragma(connection, "user_version")) > SCHEMA_VERSION:
+    with _transaction(connection, "BEGIN"):  # another process may be making the store
+        application = _pragma(connection, "application_id")
+        filled = _pragma(connection, "schema_version")
+        version = _pragma(connection, "user_version")
+    if filled and application != _APPLICATION:
+        raise StoreError(
+            f"{place}: is a database of something else: name a store, or a file that is not "
+            "there yet"
+        )
+    if application == _APPLICATION and version > SCHEMA_VERSION:
         raise StoreError(
             f"{place}: is of version {version}, and this Hive-MTL knows up to {SCHEMA_VERSION}: "
             "update hive-mtl"
