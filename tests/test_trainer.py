@@ -158,6 +158,25 @@ class TestChosenByTasks:
     def test_the_run_ends_where_they_no_longer_gain(self, chosen: Path) -> None:
         assert 6 <= checkpoint.load(chosen / "last.safetensors").header.step < 60
 
+    @pytest.mark.slow
+    def test_the_workers_end_in_peace_where_it_ends_early(
+        self, corpus: Path, cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        recipe = tiny_recipe(
+            cache,
+            batches={"size": 64, "crop_s": [2.0, 2.0]},
+            augment={"coloured_noise": 0.5},
+            trainer={
+                "workers": 1,
+                "steps": 100,
+                "validate_every": 2,
+                "plateau": {"stop_after": 1, "stop_gain": 10.0},
+            },
+        )
+        train(recipe, [str(corpus)], tmp_path / "run")
+        *_, last = capfd.readouterr().err.splitlines()
+        assert last == "no gain any more: the run is over"
+
     def test_says_whether_the_tasks_pull_the_same_way(self, chosen: Path) -> None:
         lines = [line for line in logged(chosen) if "gradient_cosine/speaker/gender" in line]
         assert [line["step"] for line in lines][:3] == [2, 4, 6]

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -122,12 +123,11 @@ class Run:
             self._build()
             journal.begin(self.steps)
             for step, batch in self._batches():
-                if self._is_over():
-                    journal.say(f"step {step - 1}: no gain any more, the run is over")
-                    break
                 self._step(step, batch)
                 if step % self.validate_every == 0 or step == self.steps:
                     self._validate_and_save(step)
+            if self._is_over():
+                journal.say("no gain any more: the run is over")
         if self.fabric.global_rank == 0:
             export_onnx(checkpoints.load(self.out / BEST), self.out / "model.onnx")
         self.fabric.barrier()
@@ -198,7 +198,7 @@ class Run:
         return self.freeze and self.parent is not None and task.name in self.parent.header.tasks
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
-        """(step from 1 on, batch), made ahead by other processes."""
+        """(step from 1 on, batch), made ahead by other processes, until the run is over."""
         numbers = range(
             self.start * self.fabric.world_size + self.fabric.global_rank,
             self.steps * self.fabric.world_size,
@@ -206,14 +206,15 @@ class Run:
         )
         loader: DataLoader[Batch] = DataLoader(
             self.dataset,
-            sampler=numbers,
+            sampler=takewhile(lambda _: not self._is_over(), numbers),
             batch_size=None,
             num_workers=self.config.workers,
             multiprocessing_context="spawn" if self.config.workers else None,
             prefetch_factor=4 if self.config.workers else None,
         )
         for step, batch in enumerate(loader, start=self.start + 1):
-            yield step, batch.to(self.fabric.device).changed()
+            if not self._is_over():  # what was made ahead is taken and left: a worker that is
+                yield step, batch.to(self.fabric.device).changed()  # stopped at work aborts
 
     def _step(self, step: int, batch: Batch) -> None:
         """One update of the weights."""
