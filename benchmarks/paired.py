@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate, Statistic
+from hive_mtl.evaluate.bootstrap import FEWEST_SPEAKERS, Bootstrap, Draw, Estimate, Statistic
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import identify
 from hive_mtl.evaluate.open_set import identify_open_set
@@ -14,7 +14,6 @@ from hive_mtl.evaluate.verification import Verifier
 REPLICATES, SEED = 1000, 0
 MIN_S = 2.0  # of an utterance that is compared
 MEAN = "(mean over corpora)"
-FEWEST = 5  # speakers of a corpus that counts in the mean; draws of fewer are mostly undefined
 SAME_RECORDING = " (same recording)"  # as take_split calls them
 Judged = tuple[Statistic, int]  # and how many speakers it draws
 
@@ -125,7 +124,7 @@ def _compare(
         for scope in sides[0]:
             pair = sides[0][scope], sides[1][scope]
             figures += _figures(names, corpus, scope, *pair)
-            if pair[0][1] >= FEWEST and not corpus.endswith(SAME_RECORDING):
+            if pair[0][1] >= FEWEST_SPEAKERS and not corpus.endswith(SAME_RECORDING):
                 of_scope.setdefault(scope, []).append(pair)
     for scope, pairs in of_scope.items():
         means = [_mean_of_corpora(side) for side in zip(*pairs, strict=True)]

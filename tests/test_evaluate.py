@@ -301,7 +301,15 @@ def test_intervals_are_not_given_where_most_draws_are_undefined():
         return [1.0]
 
     assert Bootstrap(40, 0).estimate(only_both, 10)[0].low is None
-    assert Bootstrap(40, 0).estimate(lambda draw: [1.0], 1)[0].high is None
+
+
+@pytest.mark.parametrize(
+    ("speakers", "has_interval"), [(1, False), (2, False), (4, False), (5, True)]
+)
+def test_a_few_speakers_give_no_interval(speakers, has_interval):
+    """Two would, drawn with both, always give the same figure: an interval of no width."""
+    figure = Bootstrap(40, 0).estimate(lambda draw: [draw[0]], speakers)[0]
+    assert (figure.low is not None, figure.high is not None) == (has_interval, has_interval)
 
 
 def test_min_cllr():

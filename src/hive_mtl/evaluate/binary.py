@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hive_mtl import metrics
 from hive_mtl.errors import DataError
-from hive_mtl.evaluate.bootstrap import SEED, Bootstrap, Draw, Estimate
+from hive_mtl.evaluate.bootstrap import FEWEST_SPEAKERS, SEED, Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import count_identified
 from hive_mtl.evaluate.splits import SAME_RECORDING
@@ -33,7 +33,6 @@ NOTE = (
     "or in float32 where that is said. All pairs of a corpus, and one utterance enrolled; "
     "differences from float32 are paired."
 )
-_FEWEST = 5  # speakers of a corpus that counts in the mean: draws of fewer are mostly undefined
 _FLOAT_BITS = 32
 # Products of signs stay below 1, where scores end, and exact, so that equal distances tie.
 _SCALE = np.float32(32)
@@ -95,7 +94,7 @@ def judge_binary(
             continue
         speakers = len(set(embedded.voice[utterances]))
         found += _estimated(corpus, forms, figures, speakers, resampling)
-        if speakers >= _FEWEST and not corpus.endswith(SAME_RECORDING):
+        if speakers >= FEWEST_SPEAKERS and not corpus.endswith(SAME_RECORDING):
             counted.append((figures, speakers))
     if len(counted) > 1:
         found += _estimated(ALL_CORPORA, forms, *_mean(counted), resampling)

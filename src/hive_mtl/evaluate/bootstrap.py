@@ -16,6 +16,7 @@ from hive_mtl.errors import DataError
 Draw = npt.NDArray[np.float64]  # (speakers,) how often each speaker was drawn
 Statistic = Callable[[Draw], Sequence[float]]
 
+FEWEST_SPEAKERS = 5  # that have an interval: draws of fewer repeat the few that there are
 SEED = 0  # of the draws, and of the choice of enrolments
 _PERCENTILES = (2.5, 97.5)
 
@@ -40,17 +41,20 @@ class Bootstrap:
         """Percentile intervals of the figures that ``statistic`` makes of one draw.
 
         Draws that leave a figure undefined (no target trial, say) are passed over; where they are
-        more than half, the figures have no interval.
+        more than half, or speakers fewer than :data:`FEWEST_SPEAKERS`, there are no intervals.
 
         Raises:
             DataError: the figures are undefined even with every speaker drawn once.
         """
         values = statistic(np.ones(speakers))
+        without = tuple(Estimate(value, None, None) for value in values)
+        if speakers < FEWEST_SPEAKERS:
+            return without
         chances = np.full(speakers, 1 / speakers)
         draws = np.random.default_rng(self.seed).multinomial(speakers, chances, self.replicates)
         defined = [found for draw in draws if (found := _attempt(statistic, draw)) is not None]
-        if speakers < 2 or 2 * len(defined) <= self.replicates:
-            return tuple(Estimate(value, None, None) for value in values)
+        if 2 * len(defined) <= self.replicates:
+            return without
         low, high = np.percentile(np.array(defined), _PERCENTILES, axis=0).tolist()
         return tuple(Estimate(*bounds) for bounds in zip(values, low, high, strict=True))
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.evaluate.attributes import label_spans
+from hive_mtl.evaluate.bootstrap import FEWEST_SPEAKERS
 from hive_mtl.evaluate.verification import Verification, Verifier
 from hive_mtl.learn.tasks import get_task
 from hive_mtl.learn.tasks._base import Label
@@ -15,7 +16,6 @@ Indices = npt.NDArray[np.int64]
 
 GENDERS = ("female", "male")
 AGE_GROUPS = {"under 16": (0.0, 16.0), "16 to 59": (16.0, 60.0), "60 and over": (60.0, np.inf)}
-MIN_SPEAKERS = 5  # fewer say nothing about a group
 
 
 def age_groups(labels: Sequence[Label | None]) -> list[str | None]:
@@ -44,6 +44,6 @@ def judge_groups(verifier: Verifier, corpus: str, min_duration_s: float) -> list
 
 def _judge(verifier: Verifier, corpus: str, name: str, members: Indices) -> Verification:
     judged = replace(verifier.among(corpus, name, members), curve=None)
-    if len(set(verifier.embedded.voice[members])) >= MIN_SPEAKERS:
+    if len(set(verifier.embedded.voice[members])) >= FEWEST_SPEAKERS:
         return judged
     return replace(judged, eer=None, min_dcf=None, cllr=None, min_cllr=None)
