@@ -8,6 +8,7 @@ import pytest
 import hive_mtl as hive
 from hive_mtl.evaluate import finish
 from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.faces.cli import main
 from hive_mtl.learn import corpora
 from hive_mtl.learn.trainer import train
 from hive_mtl.trials import all_pairs
@@ -54,6 +55,22 @@ class TestFinish:
             loose = model.verify(*sides, false_alarm=0.1)
             assert loose.threshold <= verdict.threshold
             assert loose.probability == verdict.probability
+
+    def test_too_few_voices_leave_no_unfinished_model(
+        self, finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        few = write_corpus(tmp_path / "few", training=8, validation=2, seconds=2.5)
+        out = tmp_path / "model" / "model.onnx"
+        command = ["export", str(finished[0].parent), "-o", str(out), "--data"]
+        assert main([*command, str(few)]) == 2
+        assert "no corpus has 5 voices" in capsys.readouterr().err
+        assert list(out.parent.iterdir()) == []
+        assert main([*command, str(finished[1])]) == 0
+        assert {path.name for path in out.parent.iterdir()} == {
+            "model.onnx",
+            "model.json",
+            "model.safetensors",
+        }
 
     def test_evaluation_scores_as_verify_does(self, finished: tuple[Path, Path]) -> None:
         model = hive.load(finished[0])

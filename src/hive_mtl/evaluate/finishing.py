@@ -31,12 +31,13 @@ def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
     """
     learnt = pa.array([each.corpus for each in load(file).description.data], pa.string())
     table = table.filter(pc.is_in(table["corpus"], value_set=learnt))
+    held_out = take_split(table, VALIDATION, origin)
+    calibrating.usable(held_out)  # before any of the work: it raises where they are too few
     add_discriminant(file, table)
     add_cohort(file, table)
     model = load(file)  # with its cohort, by which scores are normalised before they are read
-    calibration = calibrating.fit(model, take_split(table, VALIDATION, origin))
-    held_out = embed_table(model, validation_utterances(table))
-    heads = fit_heads(held_out, model.description.heads)
+    calibration = calibrating.fit(model, held_out)
+    heads = fit_heads(embed_table(model, validation_utterances(table)), model.description.heads)
     description = model.description.model_copy(update={"calibration": calibration, "heads": heads})
     describe_anew(file, description)
     return description

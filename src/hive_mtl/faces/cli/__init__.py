@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
-        status = _app()(
-            _with_hyphens(words),
+        status = _app(words := _with_hyphens(words))(
+            words,
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -120,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _app() -> App:
+def _app(words: Sequence[str]) -> App:
+    """The parser of ``words``: of the command that is called, help tells all that it says."""
     app = App(
         name="hive-mtl",
         help="One voice embedding, every voice task.",
@@ -132,7 +133,8 @@ def _app() -> App:
         group = Group.create_ordered(title)
         for place, (name, (module, summary)) in enumerate(commands.items()):
             home = f"hive_mtl.faces.cli.{module}:{name.replace('-', '_')}"
-            app.command(home, name=name, help=summary, group=group, sort_key=place)
+            told = None if name in words[:1] else summary  # None: what its docstring tells
+            app.command(home, name=name, help=told, group=group, sort_key=place)
     return app
 
 

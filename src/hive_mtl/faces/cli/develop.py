@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -142,12 +143,18 @@ def export(
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
 
-    description = export_onnx(load(checkpoint), out)
-    if data:
-        from hive_mtl.evaluate import finish
-        from hive_mtl.learn import corpora
+    learnt = load(checkpoint)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:
+        made = Path(unfinished) / out.name
+        description = export_onnx(learnt, made)
+        if data:
+            from hive_mtl.evaluate import finish
+            from hive_mtl.learn import corpora
 
-        description = finish(out, corpora.read_all(data), ", ".join(data))
+            description = finish(made, corpora.read_all(data), ", ".join(data))
+        for file in sorted(made.parent.iterdir()):
+            file.replace(out.parent / file.name)
     print(f"{out}: {description.model_id}")
     return 0
 
