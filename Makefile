@@ -6,7 +6,7 @@ COVERED := metrics losses batches sampler audio checkpoint
 .DEFAULT_GOAL := demo
 
 demo: setup-demo
-	$(PYTHON) -m hive_mtl.faces.cli demo $(if $(SPEECH),--speech "$(SPEECH)")
+	$(PYTHON) -m hive_mtl demo $(if $(SPEECH),--speech "$(SPEECH)")
 
 test: setup-dev
 	$(PYTHON) -m pytest -m "not slow" --numprocesses 2 --cov --cov-report json:.coverage.json

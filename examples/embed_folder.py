@@ -1,6 +1,7 @@
 """Embed every recording of a folder: embed_folder.py FOLDER OUT.npz [MODEL]."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hive_mtl as hive
@@ -8,7 +9,15 @@ from hive_mtl.audio import find_recordings
 
 model = hive.load(*sys.argv[3:])
 recordings = [str(path) for path in find_recordings(Path(sys.argv[1]))]
-results = zip(recordings, model.embed_stream(recordings), strict=True)
-embedded = (pair for pair in results if not isinstance(pair[1], hive.EmbeddingError))
-written = hive.write_vectors(Path(sys.argv[2]), model.description, embedded)
+
+
+def embedded() -> Iterator[tuple[str, hive.Embedding]]:
+    for path, result in zip(recordings, model.embed_stream(recordings), strict=True):
+        if isinstance(result, hive.EmbeddingError):
+            print(result, file=sys.stderr)
+        else:
+            yield path, result
+
+
+written = hive.write_vectors(Path(sys.argv[2]), model.description, embedded())
 print(f"{sys.argv[2]}: {written} of {len(recordings)} recordings")

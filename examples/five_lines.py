@@ -7,5 +7,7 @@ import hive_mtl as hive
 model = hive.load(*sys.argv[3:])
 a, b = sys.argv[1:3]
 print(f"embedding: {model.embed(a).vector.shape[0]} numbers of unit length")
-print(f"same voice: {model.verify(a, b)}")
-print(f"attributes: {model.attributes(a)}")
+verdict = model.verify(a, b)
+print(f"same voice: {verdict.same}, with a probability of {verdict.probability:.3f}")
+for name, answer in model.attributes(a).items():
+    print(f"{name}: {answer.value}, with a probability of {answer.probability:.2f}")

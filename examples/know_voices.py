@@ -9,7 +9,7 @@ with hive.Voices(place, *sys.argv[5:]) as voices:
     if name not in voices:
         voices.enroll(name, enrolled, note="said yes on the telephone")
     identity = voices.identify(asked)
-print(f"{asked}: {identity.name or 'nobody that is enrolled'}")
+print(f"{asked}: {identity.name or 'nobody, surely enough'}")
 for candidate in identity.candidates:
     print(f"  {candidate.name}: {candidate.probability:.1%}")
 print(f"  unknown: {identity.unknown:.1%}")

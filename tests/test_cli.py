@@ -394,7 +394,7 @@ def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def command_line(*words: str, stdout: IO[bytes]) -> tuple[int, bytes]:
     """The exit status and the standard error of a process of its own."""
-    command = [sys.executable, "-m", "hive_mtl.faces.cli", *words]
+    command = [sys.executable, "-m", "hive_mtl", *words]
     done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
     return done.returncode, done.stderr
 

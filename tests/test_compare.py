@@ -219,7 +219,7 @@ class TestCommand:
     ) -> None:
         out = Path(words[-1])
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "hive_mtl.faces.cli", *words, "--jobs", "2"]
+        command = [sys.executable, "-m", "hive_mtl", *words, "--jobs", "2"]
         process = subprocess.Popen(command, env=environment)
         while not (done := list(out.glob("arms/*/*/done.json"))) and process.poll() is None:
             time.sleep(0.05)

@@ -48,7 +48,7 @@ def test_a_command_of_the_learning_wing_names_the_extra_it_needs(tmp_path: Path)
         'raise ModuleNotFoundError("No module named torch", name="torch")'
     )
     done = subprocess.run(
-        [sys.executable, "-m", "hive_mtl.faces.cli", "train", "unified", "--data", "nowhere"],
+        [sys.executable, "-m", "hive_mtl", "train", "unified", "--data", "nowhere"],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,

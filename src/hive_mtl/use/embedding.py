@@ -1,7 +1,7 @@
 """What the model says about a recording: one vector, or one for every window."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ class Embedding:
         model_id: the model that made the vector; only vectors of one model can be compared.
     """
 
-    vector: npt.NDArray[np.float32]
-    heads: Mapping[str, npt.NDArray[np.float32]]
+    vector: npt.NDArray[np.float32] = field(repr=False)
+    heads: Mapping[str, npt.NDArray[np.float32]] = field(repr=False)
     duration_s: float
     speech_seconds: float
     snr_db: float

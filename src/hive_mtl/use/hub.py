@@ -76,8 +76,8 @@ def publish(folder: Path, name: str, *, private: bool = False) -> str:
     files = (NETWORK, _DESCRIPTION, _WEIGHTS)
     if missing := [file for file in (*files, CARD) if not (folder / file).is_file()]:
         raise ModelError(
-            f"{folder}: lacks {', '.join(missing)}: hive-mtl export writes the model, "
-            f"and {CARD} says in your words what it is"
+            f"{folder}: lacks {', '.join(missing)}: hive-mtl export writes the model, and "
+            "hive-mtl evaluate --card its card"
         )
     description = Network(folder / NETWORK, "cpu").description
     card = (folder / CARD).read_text("utf-8")

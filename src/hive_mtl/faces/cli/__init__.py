@@ -42,7 +42,7 @@ _COMMANDS = {  # by title, by command: the module here that has it, and what it 
         "find": ("find", "Find where a voice speaks in a folder of long recordings."),
     },
     "Make a model": {
-        "demo": ("develop", "Run the whole story, offline, in about three minutes."),
+        "demo": ("develop", "Run the whole story, offline, in about five minutes."),
         "doctor": ("develop", "Say what is wrong with data before training on it."),
         "train": ("develop", "Train a unified embedding, or continue one."),
         "evaluate": ("measure", "Measure a model on labelled recordings."),
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a user gets one line, whatever happened
-        if sys.flags.dev_mode:  # python -X dev -m hive_mtl.faces.cli ...
+        if sys.flags.dev_mode:  # python -X dev -m hive_mtl ...
             traceback.print_exc()
         _say_why(error, command=words[0] if words else "")
         return FAILED

@@ -17,7 +17,7 @@ class CompareOptions:
 
     Attributes:
         seeds: Trainings of each arm, in place of the recipe's compare.seeds.
-        jobs: Trainings at a time; they share the cores, and take the GPUs by turns.
+        jobs: Trainings at a time, without it one; they share the cores, and take the GPUs by turns.
         dry_run: Say what would be trained, what is done already and how long the rest takes.
     """
 

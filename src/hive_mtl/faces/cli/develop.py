@@ -45,7 +45,8 @@ def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
     """Run the whole story, offline: prepare, train, evaluate, verify, and a report to look at.
 
     Args:
-        speech: A folder of your own recordings, <speaker>/<anything>; without it, synthetic voices.
+        speech: A folder of your own recordings, `<speaker>/<anything>`; without it, synthetic
+            voices.
         out: The folder for everything that is made.
     """
     from hive_mtl.faces.demo import run

@@ -70,7 +70,7 @@ def map(  # noqa: A001 - commands are named after what they do
     A recording that fails is left out and named; the exit status is then 2.
 
     Args:
-        place: A folder <speaker>/<anything>, or a table with a column 'path' and labels: .csv or
+        place: A folder `<speaker>/<anything>`, or a table with a column 'path' and labels: .csv or
             .jsonl.
         out: The file to write: .png, or .html for a page to listen on.
         colour: The label that a colour stands for; without it, the speaker.

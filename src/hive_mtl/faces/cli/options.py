@@ -104,8 +104,8 @@ class Compared:
     Attributes:
         more_a: A further recording of the voice in A; may be given several times.
         more_b: A further recording of the voice in B; may be given several times.
-        false_alarm: Share of different voices that may pass: 0.1, 0.01 or 0.001.
-        prior: Probability of the same voice beforehand.
+        false_alarm: Share of different voices that may pass: 0.1, 0.01 (without it) or 0.001.
+        prior: Probability of the same voice beforehand; without it, 0.5.
     """
 
     more_a: tuple[Recording, ...] = ()

@@ -93,7 +93,8 @@ def verify(
     if as_json:
         print_json({"model_id": model.description.model_id, **asdict(verdict)})
     else:
-        answer = "same voice" if verdict.same else "different voices"
+        likelier = "not surely the same voice" if verdict.probability > 0.5 else "different voices"
+        answer = "same voice" if verdict.same else likelier
         print(
             f"{answer} (probability of the same {verdict.probability:.3f}; "
             f"score {verdict.score:.3f}, threshold {verdict.threshold:.3f})"

@@ -51,9 +51,10 @@ class Looked:
     """How a voice is looked for; what is not given is left to the library.
 
     Attributes:
-        k: Candidates to list at most.
-        false_alarm: Share of recordings of others that may be taken for any of the voices.
-        prior: Probability that the voice is enrolled, beforehand.
+        k: Candidates to list at most; without it, 5.
+        false_alarm: Share of recordings of others that may be taken for any of the
+            voices; without it, 0.01.
+        prior: Probability that the voice is enrolled, beforehand; without it, 0.5.
         more: A further recording of the same voice; may be given several times.
     """
 
@@ -257,7 +258,8 @@ def _print_identity(identity: "Identity", place: str) -> None:
     if not identity.enrolled:
         print(f"unknown (nobody is enrolled in {place})")
         return
-    print(f"{identity.name or 'unknown'} (probability of 'unknown' {identity.unknown:.3f})")
+    nobody = "unknown" if identity.unknown >= 0.5 else "not surely anybody"
+    print(f"{identity.name or nobody} (probability of 'unknown' {identity.unknown:.3f})")
     width = max(len(each.name) for each in identity.candidates)
     for each in identity.candidates:
         print(

@@ -1,4 +1,4 @@
-"""``python -m hive_mtl.faces.cli`` is ``hive-mtl``."""
+"""``python -m hive_mtl`` is ``hive-mtl``."""
 
 import sys
 
