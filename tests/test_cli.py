@@ -191,6 +191,13 @@ def test_verify_takes_a_false_alarm_rate_and_a_prior(run: Run) -> None:
         assert len(err.splitlines()) == 1
 
 
+def test_verify_does_not_call_voices_different_that_are_likelier_one(run: Run, monkeypatch) -> None:
+    likely = hive.Verdict(same=False, probability=0.88, score=0.65, threshold=0.66)
+    monkeypatch.setattr(hive.Model, "verify", lambda *_, **__: likely)
+    status, out, _ = run("verify", "low.wav", "low.wav", "--model", "tiny.onnx")
+    assert (status, out.partition(" (")[0]) == (1, "not surely the same voice")
+
+
 def test_verify_takes_several_recordings_a_side(run: Run) -> None:
     words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
     one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])

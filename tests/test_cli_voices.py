@@ -110,6 +110,14 @@ def test_identify_has_a_status_for_each_answer(enrolled: Run) -> None:
     assert refused(enrolled, "identify", "nowhere.wav", *STORE, *MODEL)
 
 
+def test_identify_does_not_say_unknown_where_somebody_is_likely(enrolled: Run, monkeypatch) -> None:
+    ann = hive.Candidate("ann", probability=0.8, score=0.36, threshold=0.37)
+    likely = hive.Identity(None, (ann,), unknown=0.2, enrolled=2)
+    monkeypatch.setattr(hive.Voices, "identify", lambda *_, **__: likely)
+    status, out, _ = enrolled("identify", "ann2.wav", *STORE, *MODEL)
+    assert (status, out.partition(" (")[0]) == (1, "not surely anybody")
+
+
 def test_identify_answers_in_json(enrolled: Run) -> None:
     words = ("identify", "ann2.wav", "--more", "ann1.wav", "-k", "1", *STORE, *MODEL, "--json")
     status, out, _ = enrolled(*words)
