@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
-from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError, VoiceError
+from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError, StoreError, VoiceError
 from hive_mtl.use.enrolling import check_name
 from sharp_model import ANN, BOB, save_sharp_model
 from tiny_model import description, save_tiny_model
@@ -104,6 +104,25 @@ def test_recordings_that_are_gone_keep_the_vectors_as_they_are(
     (tmp_path / f"{ANN}-1.wav").unlink()
     with pytest.raises(VoiceError, match=r"1 of 2 recordings.*-1\.wav"):
         hive.Voices(voices.place, other_model).re_embed()
+    assert voices.identify(wave(ANN)).name == "ann"
+
+
+def test_who_was_enrolled_or_removed_while_vectors_were_made_anew_stays_so(
+    voices, other_model, tmp_path, monkeypatch
+) -> None:
+    for name, seed in (("ann", ANN), ("bob", BOB)):
+        voices.enroll(name, recordings(tmp_path, seed))
+    embed_stream = other_model.embed_stream
+
+    def meanwhile(sources):
+        voices.remove("bob")
+        voices.enroll("cid", wave(2))
+        return embed_stream(sources)
+
+    monkeypatch.setattr(other_model, "embed_stream", meanwhile)
+    with pytest.raises(StoreError, match=r"voices\.db: has changed.*again"):
+        hive.Voices(voices.place, other_model).re_embed()
+    assert [entry.name for entry in voices.list()] == ["ann", "cid"]
     assert voices.identify(wave(ANN)).name == "ann"
 
 

@@ -227,7 +227,8 @@ class Voices:
             DataError: the file cannot be written.
             VoiceError: there are no voices.
         """
-        return write_voices(Path(file), self._store.model_id, self._store.voices())
+        seen = self._store.snapshot()
+        return write_voices(Path(file), seen.model_id, seen.voices)
 
     def import_(self, file: str | os.PathLike[str]) -> int:
         """Enrols all voices of an exported file, or none; says how many.
@@ -243,16 +244,20 @@ class Voices:
     def re_embed(self) -> int:
         """Makes all vectors anew with this model, from the recordings; says how many voices.
 
+        All stays as it was where anything is raised.
+
         Raises:
-            VoiceError: recordings are no longer where they were, or tell nothing; then all stays
-                as it was.
+            StoreError: the store was changed meanwhile.
+            VoiceError: recordings are no longer where they were, or tell nothing.
         """
-        voices = list(self._store.voices())
-        again = iter(self._embedded_again([each for voice in voices for each in voice.samples]))
+        seen = self._store.snapshot()
+        samples = [each for voice in seen.voices for each in voice.samples]
+        again = iter(self._embedded_again(samples))
         renewed = [
-            replace(voice, samples=tuple(islice(again, len(voice.samples)))) for voice in voices
+            replace(voice, samples=tuple(islice(again, len(voice.samples))))
+            for voice in seen.voices
         ]
-        self._store.replace(renewed, self._model_id)
+        self._store.replace(renewed, self._model_id, seen.generation)
         return len(renewed)
 
     def list(self) -> tuple[VoiceEntry, ...]:

@@ -8,7 +8,7 @@ generation that changed it last; ``sample`` a row a recording.
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from threading import RLock
@@ -23,6 +23,7 @@ from hive_mtl.use.stores._base import (
     Nearest,
     Neighbour,
     Sample,
+    Snapshot,
     Store,
     StoredVoice,
     VoiceEntry,
@@ -34,7 +35,6 @@ Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with ``?`` for its parameters; gives the rows."""
 
 _SAMPLE_COLUMNS = "vector, speech_seconds, snr_db, clipped, source, start_s, duration_s"
-_VOICES_AT_ONCE = 256
 _inherited: list[Any] = []  # connections from before a fork: a child may neither use nor close them
 
 
@@ -130,15 +130,11 @@ class SqlStore(Store):
         with self._reading() as run:
             return self._voice(run, self._id(run, name))
 
-    def voices(self) -> Iterator[StoredVoice]:
+    def snapshot(self) -> Snapshot:
         with self._reading() as run:
-            last = -1
-            while ids := run(
-                "SELECT id FROM voice WHERE id > ? ORDER BY id LIMIT ?", last, _VOICES_AT_ONCE
-            ):
-                for (number,) in ids:
-                    yield self._voice(run, number)
-                last = ids[-1][0]
+            ids = run("SELECT id FROM voice ORDER BY id")
+            voices = tuple(self._voice(run, number) for (number,) in ids)
+            return Snapshot(_model_id(run), _generation(run), voices)
 
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
@@ -177,8 +173,13 @@ class SqlStore(Store):
             _delete(run, self._id(run, name))
         self._erase()
 
-    def replace(self, voices: Iterable[StoredVoice], model_id: str) -> None:
+    def replace(self, voices: Iterable[StoredVoice], model_id: str, generation: int) -> None:
         with self._writing() as run:
+            if _generation(run) != generation + 1:  # the one is this change
+                raise StoreError(
+                    f"{self.place}: has changed while its voices were made anew, and stays as it "
+                    "is: make them anew again"
+                )
             run("DELETE FROM sample")
             run("DELETE FROM voice")
             run("UPDATE store SET removals = removals + 1")
@@ -290,6 +291,10 @@ class SqlStore(Store):
 
 def _model_id(run: Run) -> str:
     return str(run("SELECT model_id FROM store")[0][0])
+
+
+def _generation(run: Run) -> int:
+    return int(run("SELECT generation FROM store")[0][0])
 
 
 def _delete(run: Run, number: int) -> None:
