@@ -107,6 +107,18 @@ def test_recordings_that_are_gone_keep_the_vectors_as_they_are(
     assert voices.identify(wave(ANN)).name == "ann"
 
 
+def test_recordings_that_noise_swallows_by_now_keep_the_vectors_as_they_are(
+    voices, other_model, tmp_path
+) -> None:
+    paths = recordings(tmp_path, ANN)
+    voices.enroll("ann", paths)
+    noise = np.random.default_rng(0).standard_normal(3 * RATE) / 9
+    sf.write(paths[1], noise, RATE)
+    with pytest.raises(VoiceError, match=r"1 of 2 recordings.*-1\.wav.*not enough speech"):
+        hive.Voices(voices.place, other_model).re_embed()
+    assert voices.identify(wave(ANN)).name == "ann"
+
+
 def test_who_was_enrolled_or_removed_while_vectors_were_made_anew_stays_so(
     voices, other_model, tmp_path, monkeypatch
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from hive_mtl.audio import Segment, Source, describe_source
 from hive_mtl.errors import AudioError, EmbeddingError, VoiceError
 from hive_mtl.use.comparing import compare
-from hive_mtl.use.embedding import Embedding, require_speech
+from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.stores import Sample
 from hive_mtl.use.verify import Side, recordings_of
@@ -94,10 +94,9 @@ def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sa
 def _samples(
     sources: Sequence[Source], results: Iterator[Embedding | EmbeddingError]
 ) -> Iterator[Sample]:
-    for source, result in zip(sources, results, strict=True):
+    for source, result in zip(sources, map(answerable, sources, results), strict=True):
         if isinstance(result, EmbeddingError):
             raise AudioError(str(result))
-        require_speech(describe_source(source), result.speech_seconds, result.snr_db)
         yield sample_of(source, result)
 
 

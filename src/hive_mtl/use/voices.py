@@ -14,6 +14,7 @@ import platformdirs
 from hive_mtl.audio import Segment, Source
 from hive_mtl.errors import EmbeddingError, VoiceError
 from hive_mtl.use.comparing import calibration_of
+from hive_mtl.use.embedding import answerable
 from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
@@ -283,7 +284,7 @@ class Voices:
         sources: Sequence[Source] = [
             Segment(Path(each.source), each.start_s, each.duration_s) for each in samples
         ]
-        results = list(self.model.embed_stream(sources))
+        results = list(map(answerable, sources, self.model.embed_stream(sources)))
         failed = [each for each in results if isinstance(each, EmbeddingError)]
         if failed:
             raise VoiceError(
