@@ -248,6 +248,23 @@ class TestSqlite:
         assert store.entries() == ()
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.rename("ann", "eve"),
+            lambda store: store.merge("ann", "eve"),
+            lambda store: store.remove("ann"),
+            lambda store: store.extend("ann", [sample(1)], MODEL),
+        ],
+    )
+    def test_what_needs_a_voice_makes_no_file(self, tmp_path, change) -> None:
+        store = open_store(tmp_path / "new" / "none.db")
+        with pytest.raises(VoiceError, match=r"'ann'.*none\.db"):
+            change(store)
+        assert list(tmp_path.iterdir()) == []
+        store.add([stored("ann", 1)], MODEL)
+        assert names(store) == ["ann"]
+
     def test_a_removed_voice_is_gone_from_all_files(self, tmp_path) -> None:
         store = open_store(tmp_path / "voices.db")
         store.add([stored(f"voice number {seed}", seed, 1000 + seed) for seed in range(50)], MODEL)
@@ -445,7 +462,29 @@ def _bytes_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgres+psycopg://me:secret@h/db",
+        "mysql://me:secret@h/db?password=secret",
+        "SQLITE:///tmp/voices.db",
+        "file:///tmp/voices.db",
+    ],
+)
+def test_an_address_of_no_known_kind_is_no_file(address, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"no known kind.*postgresql://") as caught:
+        open_store(address)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestPostgresql:
+    def test_the_kind_of_an_address_may_be_written_in_capitals(self) -> None:
+        pytest.importorskip("psycopg", reason="needs the extra postgres")
+        with pytest.raises(StoreError, match="the database refuses"):
+            open_store("POSTGRESQL://me@127.0.0.1:1/voices")
+
     @pytest.mark.parametrize(
         "url",
         [

@@ -119,6 +119,12 @@ def test_recordings_that_noise_swallows_by_now_keep_the_vectors_as_they_are(
     assert voices.identify(wave(ANN)).name == "ann"
 
 
+def test_without_voices_nothing_is_made_anew_and_no_store(model, tmp_path) -> None:
+    with pytest.raises(VoiceError, match=r"none\.db: there are no voices"):
+        hive.Voices(tmp_path / "new" / "none.db", model).re_embed()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_who_was_enrolled_or_removed_while_vectors_were_made_anew_stays_so(
     voices, other_model, tmp_path, monkeypatch
 ) -> None:

@@ -249,9 +249,12 @@ class Voices:
 
         Raises:
             StoreError: the store was changed meanwhile.
-            VoiceError: recordings are no longer where they were, or tell nothing.
+            VoiceError: there are no voices, or recordings are no longer where they were or tell
+                nothing.
         """
         seen = self._store.snapshot()
+        if not seen.voices:
+            raise VoiceError(f"{self.place}: there are no voices to make anew: enroll some")
         samples = [each for voice in seen.voices for each in voice.samples]
         again = iter(self._embedded_again(samples))
         renewed = [

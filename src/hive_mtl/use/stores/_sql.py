@@ -39,11 +39,7 @@ _inherited: list[Any] = []  # connections from before a fork: a child may neithe
 
 
 class SqlStore(Store):
-    """A store in a database. Its kinds say how to connect, to search and to erase.
-
-    Args:
-        place: of the database, for messages.
-    """
+    """A store in a database; its kinds say how to connect, to search and to erase."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -91,6 +87,9 @@ class SqlStore(Store):
     def _nearest_ids(self, run: Run, vector: npt.NDArray[np.float32], count: int) -> list[int]:
         """The voices with the highest cosines, in any order; a few more do no harm."""
 
+    def _make(self) -> None:
+        """Called before voices come: makes the store if it is not there yet."""
+
     def _bound(self, run: Run, dim: int) -> None:
         """Called in the transaction that gives the store a model whose vectors are ``(dim,)``."""
 
@@ -132,12 +131,13 @@ class SqlStore(Store):
 
     def snapshot(self) -> Snapshot:
         with self._reading() as run:
+            ((model_id, generation),) = run("SELECT model_id, generation FROM store")
             ids = run("SELECT id FROM voice ORDER BY id")
-            voices = tuple(self._voice(run, number) for (number,) in ids)
-            return Snapshot(_model_id(run), _generation(run), voices)
+            return Snapshot(model_id, generation, tuple(self._voice(run, each) for (each,) in ids))
 
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
+        self._make()
         with self._writing() as run:
             for voice in voices:
                 if added == 0:
@@ -175,10 +175,9 @@ class SqlStore(Store):
 
     def replace(self, voices: Iterable[StoredVoice], model_id: str, generation: int) -> None:
         with self._writing() as run:
-            if _generation(run) != generation + 1:  # the one is this change
+            if run("SELECT generation FROM store") != [(generation + 1,)]:  # the one is this change
                 raise StoreError(
-                    f"{self.place}: has changed while its voices were made anew, and stays as it "
-                    "is: make them anew again"
+                    f"{self.place}: has changed while its voices were made anew: run it again"
                 )
             run("DELETE FROM sample")
             run("DELETE FROM voice")
@@ -291,10 +290,6 @@ class SqlStore(Store):
 
 def _model_id(run: Run) -> str:
     return str(run("SELECT model_id FROM store")[0][0])
-
-
-def _generation(run: Run) -> int:
-    return int(run("SELECT generation FROM store")[0][0])
 
 
 def _delete(run: Run, number: int) -> None:

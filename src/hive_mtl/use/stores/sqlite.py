@@ -97,24 +97,31 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _reading(self) -> Iterator[Run]:
-        with self._lock, self._explaining():
-            if self._connection is None and not os.path.lexists(self._file):
-                with closing(_connect(":memory:")) as blank:  # no file yet: an empty store
-                    _migrate(blank, lambda _: None)
-                    yield _runner(blank)
-                return
-            with _transaction(self._connected(), "BEGIN") as run:
-                yield run
+        with self._transaction("BEGIN") as run:
+            yield run
 
     @contextmanager
     def _writing(self) -> Iterator[Run]:
-        with (
-            self._lock,
-            self._explaining(),
-            _transaction(self._connected(), "BEGIN IMMEDIATE") as run,
-        ):
+        with self._transaction("BEGIN IMMEDIATE") as run:
             run("UPDATE store SET generation = generation + 1")
             yield run
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Run]:
+        """In the file; while there is none, in an empty store that nothing is kept of."""
+        with self._lock, self._explaining():
+            if self._connection is None and not os.path.lexists(self._file):
+                with closing(_connect(":memory:")) as blank:
+                    _migrate(blank, lambda _: None)
+                    with _transaction(blank, begin) as run:
+                        yield run
+                return
+            with _transaction(self._connected(), begin) as run:
+                yield run
+
+    def _make(self) -> None:
+        with self._lock, self._explaining():
+            self._connected()
 
     def _pack(self, vector: npt.NDArray[np.float32]) -> bytes:
         return vector.astype("<f4").tobytes()
