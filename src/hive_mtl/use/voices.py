@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from hive_mtl.audio import Segment, Source
-from hive_mtl.errors import EmbeddingError, VoiceError
+from hive_mtl.audio import Source
+from hive_mtl.errors import VoiceError
 from hive_mtl.use.comparing import calibration_of
-from hive_mtl.use.embedding import answerable
-from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
+from hive_mtl.use.enrolling import (
+    check_name,
+    check_new,
+    check_one_voice,
+    check_text,
+    samples_again,
+    samples_of,
+)
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side
@@ -99,7 +105,8 @@ class Voices:
 
         Args:
             name: a new one.
-            recordings: one or more, each with a second of speech or more.
+            recordings: one or more, each with a second of speech or more; one that is given
+                twice counts once.
             note: such as what was consented to.
             labels: of your own.
             same_voice: that the recordings are of one voice though they do not sound so.
@@ -132,10 +139,13 @@ class Voices:
         Raises:
             AudioError: a recording cannot be read, has too little speech, or noise swallows it.
             ModelError: the model is not calibrated, or the store belongs to another.
-            VoiceError: there is no such voice, or the recordings sound like another.
+            VoiceError: there is no such voice, or a recording is already there or sounds like
+                another.
         """
         name = check_name(name)
-        samples = self._heard(recordings, self._store.get(name).samples, same_voice)
+        voice = self._store.get(name)
+        check_new(voice, recordings)
+        samples = self._heard(recordings, voice.samples, same_voice)
         self._store.extend(name, samples, self._model_id)
         return self._store.get(name)
 
@@ -256,7 +266,7 @@ class Voices:
         if not seen.voices:
             raise VoiceError(f"{self.place}: there are no voices to make anew: enroll some")
         samples = [each for voice in seen.voices for each in voice.samples]
-        again = iter(self._embedded_again(samples))
+        again = iter(samples_again(self.model, samples))
         renewed = [
             replace(voice, samples=tuple(islice(again, len(voice.samples))))
             for voice in seen.voices
@@ -282,20 +292,3 @@ class Voices:
         if not same_voice:
             check_one_voice(self.model, samples, enrolled)
         return tuple(samples)
-
-    def _embedded_again(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        sources: Sequence[Source] = [
-            Segment(Path(each.source), each.start_s, each.duration_s) for each in samples
-        ]
-        results = list(map(answerable, sources, self.model.embed_stream(sources)))
-        failed = [each for each in results if isinstance(each, EmbeddingError)]
-        if failed:
-            raise VoiceError(
-                f"{len(failed)} of {len(samples)} recordings cannot be embedded again (such as "
-                f"{failed[0]}): bring them back, or remove their voices"
-            )
-        return [
-            sample_of(source, each)
-            for source, each in zip(sources, results, strict=True)
-            if not isinstance(each, EmbeddingError)
-        ]
