@@ -225,6 +225,15 @@ def test_voices_changes_what_it_is_asked_to(enrolled: Run) -> None:
     assert listed(enrolled) == [("ann", 2), ("bob", 2)]
 
 
+@pytest.mark.parametrize("out", ["voices.db", "link.db", "./voices.db-wal", "voices.db.matrix"])
+def test_an_export_spares_the_store_itself(enrolled: Run, out: str) -> None:
+    Path("link.db").symlink_to("voices.db")
+    assert "the store itself" in refused(enrolled, "voices", "export", "-o", out, *STORE)
+    assert "the store itself" in refused(
+        enrolled, "voices", "export", "-o", "voices.db", "--store", "link.db"
+    )
+
+
 def test_vectors_of_another_model_name_the_command_that_makes_them_anew(enrolled: Run) -> None:
     save_sharp_model(Path("other.onnx"), name="other", seed=1)
     other = ("--model", "other.onnx")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from hive_mtl.audio import Source
-from hive_mtl.errors import VoiceError
+from hive_mtl.errors import StoreError, VoiceError
 from hive_mtl.use.comparing import calibration_of
 from hive_mtl.use.enrolling import (
     check_name,
@@ -236,8 +236,11 @@ class Voices:
 
         Raises:
             DataError: the file cannot be written.
+            StoreError: it is the store itself.
             VoiceError: there are no voices.
         """
+        if self._store.owns(Path(file)):
+            raise StoreError(f"{file}: is the store itself: give another file")
         seen = self._store.snapshot()
         return write_voices(Path(file), seen.model_id, seen.voices)
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -143,6 +144,10 @@ class Store(ABC):
             f"voice {name!r}: is already in {self.place}: choose another name, or add recordings "
             "to it with --add"
         )
+
+    def owns(self, file: Path) -> bool:
+        """Whether a file is the store, or a part of it."""
+        return False
 
     @property
     @abstractmethod

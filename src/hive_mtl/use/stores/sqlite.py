@@ -25,6 +25,7 @@ from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
 WAIT_S = 60.0  # for another process that writes
 _APPLICATION = 0x48495645  # "HIVE"
 _RETRY_S = 0.05
+_ENDS = ("", "-wal", "-shm", ".matrix")  # of the names of the files that are the store
 _TABLES = """
 CREATE TABLE store (
     identity TEXT NOT NULL,
@@ -94,6 +95,10 @@ class SqliteStore(SqlStore):
         if os.path.lexists(file):
             with self._reading():  # what is no store is told of now
                 pass
+
+    def owns(self, file: Path) -> bool:  # noqa: D102 - see Store
+        own = self._file.resolve()
+        return file.resolve() in {own.with_name(own.name + end) for end in _ENDS}
 
     @contextmanager
     def _reading(self) -> Iterator[Run]:
