@@ -329,6 +329,7 @@ class TestSqlite:
         store.add([stored("bob", 2)], MODEL)
         assert nearest(store, 2)[0] == "bob"
         copy = tmp_path / "voices.db.schema-1"
+        assert copy.stat().st_mode & 0o077 == 0
         with sqlite3.connect(copy) as file:
             assert file.execute("PRAGMA user_version").fetchone() == (1,)
             assert file.execute("SELECT name FROM voice").fetchall() == [("ann",)]

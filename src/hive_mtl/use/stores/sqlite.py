@@ -180,13 +180,11 @@ class SqliteStore(SqlStore):
 
     def _keep_copy(self, version: int) -> None:
         copy = self._file.with_name(f"{self._file.name}.schema-{version}")
-        with (
-            atomic_write(copy) as temporary,
-            closing(sqlite3.connect(self._file)) as source,
-            closing(sqlite3.connect(temporary)) as target,
-        ):
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        with atomic_write(copy) as temporary, closing(sqlite3.connect(self._file)) as source:
+            temporary.touch(mode=0o600)  # as private as the store
+            with closing(sqlite3.connect(temporary)) as target:
+                source.backup(target)
+                target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
