@@ -188,6 +188,10 @@ def test_nobody_enrolled_is_unknown(run: Run) -> None:
         (("enroll", "", "ann2.wav"), "empty name"),
         (("enroll", "a\tb", "ann2.wav"), "cannot be shown"),
         (("enroll", "cid", "ann2.wav", "--label", "nothing"), "KEY=VALUE"),
+        (
+            ("enroll", "cid", "stranger0.wav", "--label", "a=1", "--label", "a=2"),
+            "'a': is given twice",
+        ),
         (("identify", "short.wav"), "not enough speech"),
         (("identify", "ann0.wav", "-k", "99"), "k 99"),
         (("identify", "ann0.wav", "--prior", "2"), "prior 2"),
@@ -231,6 +235,22 @@ def test_voices_changes_what_it_is_asked_to(enrolled: Run) -> None:
     assert enrolled("voices", "remove", "anna", *STORE)[0] == 0
     assert enrolled("voices", "import", "out.jsonl", *STORE)[0] == 0
     assert listed(enrolled) == [("ann", 2), ("bob", 2)]
+
+
+def test_show_tells_the_note_from_a_label_of_that_name(run: Run) -> None:
+    words = ("enroll", "ann", "ann0.wav", "--note", "agreed", "--label", "note=other")
+    assert run(*words, *STORE, *MODEL)[0] == 0
+    shown = run("voices", "show", "ann", *STORE)[1].splitlines()
+    assert shown[1:3] == ["note: agreed", "label note: other"]
+
+
+@pytest.mark.parametrize("out", ["voices.db", "link.db", "./voices.db-wal", "voices.db.matrix"])
+def test_an_export_spares_the_store_itself(enrolled: Run, out: str) -> None:
+    Path("link.db").symlink_to("voices.db")
+    assert "the store itself" in refused(enrolled, "voices", "export", "-o", out, *STORE)
+    assert "the store itself" in refused(
+        enrolled, "voices", "export", "-o", "voices.db", "--store", "link.db"
+    )
 
 
 def test_vectors_of_another_model_name_the_command_that_makes_them_anew(enrolled: Run) -> None:

@@ -109,6 +109,11 @@ def test_nobody_is_there(tmp_path):
     assert written(tmp_path, draw(5)).nearest(draw(2), 0)[0].shape == (2, 0)
 
 
+def test_nobody_else_may_read_it(tmp_path):
+    Gallery.write(tmp_path / "gallery", [np.eye(4, dtype=np.float32)], stamp="")
+    assert (tmp_path / "gallery").stat().st_mode & 0o077 == 0
+
+
 def test_the_stamp_is_any_text(tmp_path):
     vectors = draw(3)
     found = written(tmp_path, vectors, stamp="modèle " * 40)

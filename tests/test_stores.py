@@ -166,21 +166,47 @@ class TestContract:
             yield stored("ann", 3)
             raise StoreError("no more")
 
+        seen = store.snapshot()
         with pytest.raises(StoreError, match="no more"):
-            store.replace(failing(), "other")
+            store.replace(failing(), "other", seen.generation)
         assert (names(store), store.model_id) == (["ann", "bob"], MODEL)
-        store.replace([stored("ann", 3, dim=8)], "other")
+        store.replace([stored("ann", 3, dim=8)], "other", seen.generation)
         assert (names(store), store.model_id) == (["ann"], "other")
         assert store.get("ann").samples[0].vector.shape == (8,)
 
-    def test_voices_come_as_they_were_when_the_first_was_asked_for(self, store, place) -> None:
-        store.add([stored(f"v{seed:03}", seed) for seed in range(300)], MODEL)
-        coming = store.voices()
-        first = next(coming)
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.add([stored("cid", 3)], MODEL),
+            lambda store: store.extend("ann", [sample(3)], MODEL),
+            lambda store: store.rename("ann", "anna"),
+            lambda store: store.merge("ann", "bob"),
+            lambda store: store.remove("bob"),
+        ],
+    )
+    def test_what_was_changed_meanwhile_is_not_replaced(self, store, place, change) -> None:
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        seen = store.snapshot()
         other = open_store(place)
-        other.rename("v299", "late")
+        change(other)
         other.close()
-        assert [first.name, *(voice.name for voice in coming)][-1] == "v299"
+        before = store.entries()
+        with pytest.raises(StoreError, match=r"has changed.*again") as caught:
+            store.replace([stored("ann", 4, dim=8)], "other", seen.generation)
+        assert "\n" not in str(caught.value)
+        assert (store.entries(), store.model_id) == (before, MODEL)
+
+    def test_a_snapshot_says_which_model_made_its_voices(self, store) -> None:
+        assert (store.snapshot().model_id, store.snapshot().voices) == ("", ())
+        store.add([stored("ann", 1, 2), stored("bob", 3)], MODEL)
+        seen = store.snapshot()
+        store.replace([stored("ann", 4, dim=8)], "other", seen.generation)
+        assert seen.model_id == MODEL
+        assert [(voice.name, len(voice.samples)) for voice in seen.voices] == [
+            ("ann", 2),
+            ("bob", 1),
+        ]
+        assert store.snapshot().model_id == "other"
 
     def test_threads_share_one(self, store) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -221,6 +247,23 @@ class TestSqlite:
         store = open_store(tmp_path / "none.db")
         assert store.entries() == ()
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.rename("ann", "eve"),
+            lambda store: store.merge("ann", "eve"),
+            lambda store: store.remove("ann"),
+            lambda store: store.extend("ann", [sample(1)], MODEL),
+        ],
+    )
+    def test_what_needs_a_voice_makes_no_file(self, tmp_path, change) -> None:
+        store = open_store(tmp_path / "new" / "none.db")
+        with pytest.raises(VoiceError, match=r"'ann'.*none\.db"):
+            change(store)
+        assert list(tmp_path.iterdir()) == []
+        store.add([stored("ann", 1)], MODEL)
+        assert names(store) == ["ann"]
 
     def test_a_removed_voice_is_gone_from_all_files(self, tmp_path) -> None:
         store = open_store(tmp_path / "voices.db")
@@ -286,6 +329,7 @@ class TestSqlite:
         store.add([stored("bob", 2)], MODEL)
         assert nearest(store, 2)[0] == "bob"
         copy = tmp_path / "voices.db.schema-1"
+        assert copy.stat().st_mode & 0o077 == 0
         with sqlite3.connect(copy) as file:
             assert file.execute("PRAGMA user_version").fetchone() == (1,)
             assert file.execute("SELECT name FROM voice").fetchall() == [("ann",)]
@@ -419,7 +463,29 @@ def _bytes_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgres+psycopg://me:secret@h/db",
+        "mysql://me:secret@h/db?password=secret",
+        "SQLITE:///tmp/voices.db",
+        "file:///tmp/voices.db",
+    ],
+)
+def test_an_address_of_no_known_kind_is_no_file(address, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"no known kind.*postgresql://") as caught:
+        open_store(address)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestPostgresql:
+    def test_the_kind_of_an_address_may_be_written_in_capitals(self) -> None:
+        pytest.importorskip("psycopg", reason="needs the extra postgres")
+        with pytest.raises(StoreError, match="the database refuses"):
+            open_store("POSTGRESQL://me@127.0.0.1:1/voices")
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -540,7 +606,7 @@ def test_what_was_acknowledged_survives_a_kill(place: str) -> None:
         acknowledged += child.stdout.read().split()
         assert child.communicate()[1] == ""
     store = open_store(place)
-    kept = {voice.name: voice for voice in store.voices()}
+    kept = {voice.name: voice for voice in store.snapshot().voices}
     assert set(acknowledged) <= set(kept)
     assert len(kept) <= len(acknowledged) + 50  # one may be kept and not yet said to be
     for name, voice in kept.items():

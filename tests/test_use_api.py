@@ -270,6 +270,15 @@ class TestVerify:
         assert model.verify([one, two], three).score == pytest.approx(expected, abs=1e-4)
         assert model.verify((one, two), [three]).score == pytest.approx(expected, abs=1e-4)
 
+    def test_a_recording_counts_once_on_its_side(self, model, tmp_path) -> None:
+        paths = [tmp_path / f"{seed}.wav" for seed in range(2)]
+        for seed, path in enumerate(paths):
+            soundfile.write(path, voice(2, seed), RATE)
+        one, two = paths
+        third = (voice(2, 2), RATE)
+        often = model.verify([one, two, str(one), one], third)
+        assert often == model.verify(paths, third)
+
     def test_too_little_speech_withholds_the_verdict(self, model, recording) -> None:
         with pytest.raises(hive.AudioError, match="not enough speech"):
             model.verify(recording, (voice(0.4), RATE))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
-from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError, VoiceError
+from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError, StoreError, VoiceError
 from hive_mtl.use.enrolling import check_name
 from sharp_model import ANN, BOB, save_sharp_model
 from tiny_model import description, save_tiny_model
@@ -105,6 +105,65 @@ def test_recordings_that_are_gone_keep_the_vectors_as_they_are(
     with pytest.raises(VoiceError, match=r"1 of 2 recordings.*-1\.wav"):
         hive.Voices(voices.place, other_model).re_embed()
     assert voices.identify(wave(ANN)).name == "ann"
+
+
+def test_recordings_that_noise_swallows_by_now_keep_the_vectors_as_they_are(
+    voices, other_model, tmp_path
+) -> None:
+    paths = recordings(tmp_path, ANN)
+    voices.enroll("ann", paths)
+    noise = np.random.default_rng(0).standard_normal(3 * RATE) / 9
+    sf.write(paths[1], noise, RATE)
+    with pytest.raises(VoiceError, match=r"1 of 2 recordings.*-1\.wav.*not enough speech"):
+        hive.Voices(voices.place, other_model).re_embed()
+    assert voices.identify(wave(ANN)).name == "ann"
+
+
+def test_without_voices_nothing_is_made_anew_and_no_store(model, tmp_path) -> None:
+    with pytest.raises(VoiceError, match=r"none\.db: there are no voices"):
+        hive.Voices(tmp_path / "new" / "none.db", model).re_embed()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_was_enrolled_or_removed_while_vectors_were_made_anew_stays_so(
+    voices, other_model, tmp_path, monkeypatch
+) -> None:
+    for name, seed in (("ann", ANN), ("bob", BOB)):
+        voices.enroll(name, recordings(tmp_path, seed))
+    embed_stream = other_model.embed_stream
+
+    def meanwhile(sources):
+        voices.remove("bob")
+        voices.enroll("cid", wave(2))
+        return embed_stream(sources)
+
+    monkeypatch.setattr(other_model, "embed_stream", meanwhile)
+    with pytest.raises(StoreError, match=r"voices\.db: has changed.*again"):
+        hive.Voices(voices.place, other_model).re_embed()
+    assert [entry.name for entry in voices.list()] == ["ann", "cid"]
+    assert voices.identify(wave(ANN)).name == "ann"
+
+
+def test_a_recording_counts_once(voices, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, further = recordings(tmp_path, ANN)
+    parts = [hive.Segment(path, start_s, 1.5) for start_s in (0.0, 1.0, 0.0)]
+    kept = voices.enroll("ann", [path, path.name, f"./{path.name}", hive.Segment(path), *parts])
+    assert [(each.start_s, each.duration_s) for each in kept.samples] == [
+        (0.0, None),
+        (0.0, 1.5),
+        (1.0, 1.5),
+    ]
+    for again in (path.name, [further, path], hive.Segment(path, 1.0, 1.5)):
+        with pytest.raises(VoiceError, match=r"-0\.wav.*already among the recordings of 'ann'"):
+            voices.add("ann", again)
+    assert len(voices.get("ann").samples) == 3
+    assert len(voices.add("ann", [further, further]).samples) == 4
+
+
+def test_what_is_no_file_is_never_taken_for_the_same(voices) -> None:
+    voices.enroll("ann", [wave(ANN), wave(ANN)])
+    assert len(voices.add("ann", wave(ANN)).samples) == 3
 
 
 @pytest.mark.parametrize(
@@ -324,14 +383,14 @@ def test_what_was_enrolled_from_recordings_survives_a_kill(model, tmp_path) -> N
         "import sys, hive_mtl as hive\n"
         "voices = hive.Voices(sys.argv[1], sys.argv[2])\n"
         "for number in range(1000):\n"
-        "    voices.enroll(f'{sys.argv[4]}-{number}', [sys.argv[3]] * 2)\n"
-        "    print(f'{sys.argv[4]}-{number}', flush=True)\n"
+        "    voices.enroll(f'{sys.argv[3]}-{number}', sys.argv[4:])\n"
+        "    print(f'{sys.argv[3]}-{number}', flush=True)\n"
     )
-    (recording,) = recordings(tmp_path, ANN, count=1)
+    paths = recordings(tmp_path, ANN)
     acknowledged = []
     for run in range(3):
         place = tmp_path / "voices.db"
-        words = [sys.executable, "-c", script, place, model.file, recording, run]
+        words = [sys.executable, "-c", script, place, model.file, run, *paths]
         child = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
         acknowledged += [child.stdout.readline().strip() for _ in range(3 + run)]
         child.kill()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.audio import Source, describe_source
+from hive_mtl.audio import Source
 from hive_mtl.calibration import Sides, line
 from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.use.comparing import calibration_of, cohort_of
-from hive_mtl.use.embedding import Embedding, lacks_speech
+from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.grouping import by_size, check_count, group
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 from hive_mtl.use.progress import with_progress
@@ -61,7 +61,7 @@ def cluster(
     results = model.embed_stream(recordings)
     if progress:
         results = with_progress(results, len(recordings))
-    heard = tuple(map(_answerable, recordings, results))
+    heard = tuple(map(answerable, recordings, results))
     embeddings = [each for each in heard if isinstance(each, Embedding)]
     if len(embeddings) < 2:
         raise DataError(_too_few(heard, len(embeddings)))
@@ -119,13 +119,6 @@ def silhouette(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) 
     from sklearn.metrics import silhouette_score  # here, because the base install has none
 
     return float(silhouette_score(vectors, labels, metric="cosine"))
-
-
-def _answerable(source: Source, result: Embedding | EmbeddingError) -> Embedding | EmbeddingError:
-    if isinstance(result, EmbeddingError):
-        return result
-    reason = lacks_speech(result.speech_seconds, result.snr_db)
-    return EmbeddingError(describe_source(source), reason) if reason else result
 
 
 def _too_few(heard: Sequence[Embedding | EmbeddingError], usable: int) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.errors import AudioError
+from hive_mtl.audio import Source, describe_source
+from hive_mtl.errors import AudioError, EmbeddingError
 
 ENOUGH_SPEECH_S = 1.0
 # Noise mixed in at 0 dB leaves a Cllr of about 1; energy sees a part of it, as babble is speech.
@@ -55,6 +56,14 @@ def lacks_speech(speech_s: float, snr_db: float) -> str:
     if snr_db < ENOUGH_SNR_DB:
         return f"not enough speech above the noise ({snr_db:.0f} dB): give a cleaner recording"
     return ""
+
+
+def answerable(source: Source, result: Embedding | EmbeddingError) -> Embedding | EmbeddingError:
+    """The result for a recording; an error also where the recording tells nothing."""
+    if isinstance(result, EmbeddingError):
+        return result
+    reason = lacks_speech(result.speech_seconds, result.snr_db)
+    return EmbeddingError(describe_source(source), reason) if reason else result
 
 
 def require_speech(name: str, speech_s: float, snr_db: float) -> None:

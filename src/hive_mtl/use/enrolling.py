@@ -1,6 +1,5 @@
 """From recordings to the samples of a voice that a store keeps, if they are of one voice."""
 
-import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 from hive_mtl.audio import Segment, Source, describe_source
 from hive_mtl.errors import AudioError, EmbeddingError, VoiceError
 from hive_mtl.use.comparing import compare
-from hive_mtl.use.embedding import Embedding, require_speech
+from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.scoring import Voice
-from hive_mtl.use.stores import Sample
-from hive_mtl.use.verify import Side, recordings_of
+from hive_mtl.use.stores import Sample, StoredVoice
+from hive_mtl.use.verify import Side, place_of, recordings_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -61,6 +60,38 @@ def samples_of(model: "Model", recordings: Side) -> list[Sample]:
     return list(_samples(sources, model.embed_stream(sources)))
 
 
+def samples_again(model: "Model", samples: Sequence[Sample]) -> list[Sample]:
+    """What this model makes of the same recordings.
+
+    Raises:
+        VoiceError: recordings are no longer where they were, or tell nothing.
+    """
+    sources = [Segment(Path(each.source), each.start_s, each.duration_s) for each in samples]
+    results = list(map(answerable, sources, model.embed_stream(sources)))
+    failed = [each for each in results if isinstance(each, EmbeddingError)]
+    if failed:
+        raise VoiceError(
+            f"{len(failed)} of {len(samples)} recordings cannot be embedded again (such as "
+            f"{failed[0]}): bring them back, or remove their voices"
+        )
+    return list(_samples(sources, iter(results)))
+
+
+def check_new(voice: StoredVoice, recordings: Side) -> None:
+    """Lets pass what is not among the recordings of a voice; what is no file always is new.
+
+    Raises:
+        VoiceError: a recording is already there.
+    """
+    enrolled = {(each.source, each.start_s, each.duration_s) for each in voice.samples}
+    for source in recordings_of(recordings):
+        if place_of(source) in enrolled:
+            raise VoiceError(
+                f"{describe_source(source)}: is already among the recordings of {voice.name!r}: "
+                "leave it out"
+            )
+
+
 def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sample]) -> None:
     """Lets pass what may be one voice.
 
@@ -94,27 +125,21 @@ def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sa
 def _samples(
     sources: Sequence[Source], results: Iterator[Embedding | EmbeddingError]
 ) -> Iterator[Sample]:
-    for source, result in zip(sources, results, strict=True):
+    for source, result in zip(sources, map(answerable, sources, results), strict=True):
         if isinstance(result, EmbeddingError):
             raise AudioError(str(result))
-        require_speech(describe_source(source), result.speech_seconds, result.snr_db)
-        yield sample_of(source, result)
+        yield _sample(source, result)
 
 
-def sample_of(source: Source, embedding: Embedding) -> Sample:
+def _sample(source: Source, embedding: Embedding) -> Sample:
     """What is kept of one recording."""
-    part = source if isinstance(source, Segment) else Segment(Path())
-    match source:
-        case Segment(path=path) | (str() | os.PathLike() as path):
-            where = str(Path(path).absolute())
-        case _:
-            where = describe_source(source)
+    where, start_s, duration_s = place_of(source) or (describe_source(source), 0.0, None)
     return Sample(
         vector=embedding.vector,
         speech_seconds=embedding.speech_seconds,
         snr_db=embedding.snr_db,
         clipped=embedding.clipped,
         source=check_text("source", where),
-        start_s=part.start_s,
-        duration_s=part.duration_s,
+        start_s=start_s,
+        duration_s=duration_s,
     )

@@ -67,7 +67,7 @@ class Gallery:
 
     @staticmethod
     def write(file: Path, vectors: Iterable[Float32s], *, stamp: str) -> None:
-        """Writes a gallery in bounded memory; it is there whole or not at all.
+        """Writes a gallery in bounded memory; it is there whole or not at all, and private.
 
         Args:
             file: to write.
@@ -79,6 +79,7 @@ class Gallery:
                 cannot be written.
         """
         with atomic_write(file) as temporary:
+            temporary.touch(mode=0o600)  # voices are nobody else's business
             with temporary.open("wb") as stream:
                 layout = _write_vectors(stream, vectors, stamp)
             if layout.voices >= SMALL:

@@ -1,12 +1,14 @@
 """Is it the same voice?"""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hive_mtl.audio import Source, describe_source
+from hive_mtl.audio import Segment, Source, describe_source
 from hive_mtl.errors import AudioError, EmbeddingError
 from hive_mtl.use.comparing import calibration_of, compare
 from hive_mtl.use.embedding import Embedding, require_speech
@@ -60,7 +62,7 @@ def verify(
 
 
 def recordings_of(side: Side) -> Sequence[Source]:
-    """The recordings of a side; ``(samples, sample_rate)`` is one recording, not two.
+    """The recordings of a side, each once; ``(samples, sample_rate)`` is one recording, not two.
 
     Raises:
         AudioError: there is none.
@@ -69,7 +71,17 @@ def recordings_of(side: Side) -> Sequence[Source]:
         return [cast(Source, side)]
     if not side:
         raise AudioError("no recordings on one side: give one or more")
-    return side
+    return list({place_of(each) or number: each for number, each in enumerate(side)}.values())
+
+
+def place_of(source: Source) -> tuple[str, float, float | None] | None:
+    """The absolute path, the start and the duration, as a sample has them; None if no file."""
+    match source:
+        case Segment(path=path, start_s=start_s, duration_s=duration_s):
+            return str(Path(path).absolute()), start_s, duration_s
+        case str() | os.PathLike():
+            return str(Path(source).absolute()), 0.0, None
+    return None
 
 
 def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from hive_mtl.audio import Segment, Source
-from hive_mtl.errors import EmbeddingError, VoiceError
+from hive_mtl.audio import Source
+from hive_mtl.errors import StoreError, VoiceError
 from hive_mtl.use.comparing import calibration_of
-from hive_mtl.use.enrolling import check_name, check_one_voice, check_text, sample_of, samples_of
+from hive_mtl.use.enrolling import (
+    check_name,
+    check_new,
+    check_one_voice,
+    check_text,
+    samples_again,
+    samples_of,
+)
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side
@@ -98,7 +105,8 @@ class Voices:
 
         Args:
             name: a new one.
-            recordings: one or more, each with a second of speech or more.
+            recordings: one or more, each with a second of speech or more; one that is given
+                twice counts once.
             note: such as what was consented to.
             labels: of your own.
             same_voice: that the recordings are of one voice though they do not sound so.
@@ -131,10 +139,13 @@ class Voices:
         Raises:
             AudioError: a recording cannot be read, has too little speech, or noise swallows it.
             ModelError: the model is not calibrated, or the store belongs to another.
-            VoiceError: there is no such voice, or the recordings sound like another.
+            VoiceError: there is no such voice, or a recording is already there or sounds like
+                another.
         """
         name = check_name(name)
-        samples = self._heard(recordings, self._store.get(name).samples, same_voice)
+        voice = self._store.get(name)
+        check_new(voice, recordings)
+        samples = self._heard(recordings, voice.samples, same_voice)
         self._store.extend(name, samples, self._model_id)
         return self._store.get(name)
 
@@ -225,9 +236,13 @@ class Voices:
 
         Raises:
             DataError: the file cannot be written.
+            StoreError: it is the store itself.
             VoiceError: there are no voices.
         """
-        return write_voices(Path(file), self._store.model_id, self._store.voices())
+        if self._store.owns(Path(file)):
+            raise StoreError(f"{file}: is the store itself: give another file")
+        seen = self._store.snapshot()
+        return write_voices(Path(file), seen.model_id, seen.voices)
 
     def import_(self, file: str | os.PathLike[str]) -> int:
         """Enrols all voices of an exported file, or none; says how many.
@@ -243,16 +258,23 @@ class Voices:
     def re_embed(self) -> int:
         """Makes all vectors anew with this model, from the recordings; says how many voices.
 
+        All stays as it was where anything is raised.
+
         Raises:
-            VoiceError: recordings are no longer where they were, or tell nothing; then all stays
-                as it was.
+            StoreError: the store was changed meanwhile.
+            VoiceError: there are no voices, or recordings are no longer where they were or tell
+                nothing.
         """
-        voices = list(self._store.voices())
-        again = iter(self._embedded_again([each for voice in voices for each in voice.samples]))
+        seen = self._store.snapshot()
+        if not seen.voices:
+            raise VoiceError(f"{self.place}: there are no voices to make anew: enroll some")
+        samples = [each for voice in seen.voices for each in voice.samples]
+        again = iter(samples_again(self.model, samples))
         renewed = [
-            replace(voice, samples=tuple(islice(again, len(voice.samples)))) for voice in voices
+            replace(voice, samples=tuple(islice(again, len(voice.samples))))
+            for voice in seen.voices
         ]
-        self._store.replace(renewed, self._model_id)
+        self._store.replace(renewed, self._model_id, seen.generation)
         return len(renewed)
 
     def list(self) -> tuple[VoiceEntry, ...]:
@@ -273,20 +295,3 @@ class Voices:
         if not same_voice:
             check_one_voice(self.model, samples, enrolled)
         return tuple(samples)
-
-    def _embedded_again(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        sources: Sequence[Source] = [
-            Segment(Path(each.source), each.start_s, each.duration_s) for each in samples
-        ]
-        results = list(self.model.embed_stream(sources))
-        failed = [each for each in results if isinstance(each, EmbeddingError)]
-        if failed:
-            raise VoiceError(
-                f"{len(failed)} of {len(samples)} recordings cannot be embedded again (such as "
-                f"{failed[0]}): bring them back, or remove their voices"
-            )
-        return [
-            sample_of(source, each)
-            for source, each in zip(sources, results, strict=True)
-            if not isinstance(each, EmbeddingError)
-        ]

@@ -8,7 +8,7 @@ it was enrolled, and its samples, whose vector is base64 of little-endian float3
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,25 +58,24 @@ class _Voice(_Line):
     samples: Annotated[tuple[_Sample, ...], Field(min_length=1)]
 
 
-def write_voices(path: Path, model_id: str, voices: Iterable[StoredVoice]) -> int:
+def write_voices(path: Path, model_id: str, voices: Sequence[StoredVoice]) -> int:
     """Writes voices to a file, whole or not at all; says how many.
 
     Raises:
         DataError: the file cannot be written.
         VoiceError: there are none.
     """
-    written = list(voices)
-    if not written:
+    if not voices:
         raise VoiceError("there are no voices to export: enroll some")
     if path.is_dir():
         raise DataError(f"{path}: is a folder: give the name of a file")
-    dim = len(written[0].samples[0].vector)
+    dim = len(voices[0].samples[0].vector)
     with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)  # voices are nobody else's business
         with temporary.open("w", encoding="utf-8") as file:
-            head = _Head(model_id=model_id, dim=dim, voices=len(written))
-            file.writelines(f"{line}\n" for line in (head.model_dump_json(), *map(_line, written)))
-    return len(written)
+            head = _Head(model_id=model_id, dim=dim, voices=len(voices))
+            file.writelines(f"{line}\n" for line in (head.model_dump_json(), *map(_line, voices)))
+    return len(voices)
 
 
 def read_voices(path: Path) -> tuple[str, list[StoredVoice]]:

@@ -35,11 +35,15 @@ class Enrolled:
 
     def labels(self) -> dict[str, str]:
         """The labels by their names."""
-        pairs = [text.partition("=") for text in self.label]
-        for key, sign, value in pairs:
+        labels: dict[str, str] = {}
+        for text in self.label:
+            key, sign, value = text.partition("=")
             if not key.strip() or not sign:
-                raise ConfigError(f"label {key + sign + value!r}: give KEY=VALUE")
-        return {key: value for key, _, value in pairs}
+                raise ConfigError(f"label {text!r}: give KEY=VALUE")
+            if key in labels:
+                raise ConfigError(f"label {key!r}: is given twice: give it one value")
+            labels[key] = value
+        return labels
 
 
 NEW = Enrolled()
@@ -166,9 +170,10 @@ def show(name: str, /, *, store: Place = None, as_json: Json = False) -> None:
         print_json(_described(voice))
         return
     print(f"{voice.name}, enrolled {voice.created}")
-    for key, value in {"note": voice.note, **voice.labels}.items():
-        if value:
-            print(f"{key}: {value}")
+    if voice.note:
+        print(f"note: {voice.note}")
+    for key, value in voice.labels.items():
+        print(f"label {key}: {value}")
     for sample in voice.samples:
         print(
             f"{sample.source}  {sample.speech_seconds:.1f} s of speech, "

@@ -1,11 +1,14 @@
 """Where enrolled voices are kept: one file here is one kind of store."""
 
+import re
 from pathlib import Path
 
+from hive_mtl.errors import StoreError
 from hive_mtl.use.stores._base import (
     Nearest,
     Neighbour,
     Sample,
+    Snapshot,
     Store,
     StoredVoice,
     VoiceEntry,
@@ -16,12 +19,15 @@ __all__ = [
     "Nearest",
     "Neighbour",
     "Sample",
+    "Snapshot",
     "Store",
     "StoredVoice",
     "VoiceEntry",
     "centroid",
     "open_store",
 ]
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 def open_store(place: str | Path) -> Store:
@@ -33,12 +39,20 @@ def open_store(place: str | Path) -> Store:
 
     Raises:
         MissingExtraError: a PostgreSQL database, and psycopg or pgvector is not installed.
-        StoreError: it cannot be reached or read, or it is something else or of a newer version.
+        StoreError: it cannot be reached or read, or it is something else, of a newer version or
+            an address of another kind.
     """
-    if isinstance(place, str) and place.startswith(("postgresql://", "postgres://")):
-        from hive_mtl.use.stores.postgresql import PostgresqlStore
+    address = str(place)
+    kind = _ADDRESS.match(address)
+    if kind is None:
+        from hive_mtl.use.stores.sqlite import SqliteStore
 
-        return PostgresqlStore(place)
-    from hive_mtl.use.stores.sqlite import SqliteStore
+        return SqliteStore(Path(place))
+    from hive_mtl.use.stores.postgresql import PostgresqlStore, without_password
 
-    return SqliteStore(Path(place))
+    if kind[1].lower() not in ("postgresql", "postgres"):
+        raise StoreError(
+            f"{without_password(address)}: is an address of no known kind: give a file or "
+            "postgresql://..."
+        )
+    return PostgresqlStore(f"postgresql://{address[kind.end() :]}")

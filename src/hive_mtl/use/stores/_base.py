@@ -1,8 +1,9 @@
 """What every store of voices promises, and what crosses its border."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +93,21 @@ class Nearest:
     neighbours: tuple[Neighbour, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that a store holds at one moment.
+
+    Attributes:
+        model_id: the model that made the vectors; "" while there have been none.
+        generation: how often the store had been changed by then.
+        voices: with their samples, in the order of their enrolment.
+    """
+
+    model_id: str
+    generation: int
+    voices: tuple[StoredVoice, ...]
+
+
 def centroid(samples: Sequence[Sample]) -> Voice:
     """One voice of one or more samples: their mean by quality, at unit norm.
 
@@ -129,6 +145,10 @@ class Store(ABC):
             "to it with --add"
         )
 
+    def owns(self, file: Path) -> bool:
+        """Whether a file is the store, or a part of it."""
+        return False
+
     @property
     @abstractmethod
     def model_id(self) -> str:
@@ -163,8 +183,8 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def voices(self) -> Iterator[StoredVoice]:
-        """All voices with their samples, as they are at one moment, in bounded memory."""
+    def snapshot(self) -> Snapshot:
+        """All voices with their samples, and what is to be known with them, of one moment."""
 
     @abstractmethod
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
@@ -209,8 +229,18 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def replace(self, voices: Iterable[StoredVoice], model_id: str) -> None:
-        """Puts ``voices`` in the place of all that are there; all or none."""
+    def replace(self, voices: Iterable[StoredVoice], model_id: str, generation: int) -> None:
+        """Puts ``voices`` in the place of all of a snapshot; all or none.
+
+        Args:
+            voices: the new ones.
+            model_id: the model that made their vectors.
+            generation: of the snapshot.
+
+        Raises:
+            StoreError: the store has been changed since: who was enrolled would be lost, and who
+                was removed would be back.
+        """
 
     @abstractmethod
     def nearest(self, vector: npt.NDArray[np.float32], count: int, model_id: str) -> Nearest:

@@ -142,7 +142,6 @@ class Matrix:
             Gallery.write(self._file, _blocks(run), stamp=stamp)
         except DataError:  # the folder cannot be written
             return _in_memory(run, now)
-        self._file.chmod(0o600)
         self._unchecked = True
         return _Made(now, ids, Gallery(self._file))
 

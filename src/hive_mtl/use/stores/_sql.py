@@ -8,7 +8,7 @@ generation that changed it last; ``sample`` a row a recording.
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from threading import RLock
@@ -23,6 +23,7 @@ from hive_mtl.use.stores._base import (
     Nearest,
     Neighbour,
     Sample,
+    Snapshot,
     Store,
     StoredVoice,
     VoiceEntry,
@@ -34,16 +35,11 @@ Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with ``?`` for its parameters; gives the rows."""
 
 _SAMPLE_COLUMNS = "vector, speech_seconds, snr_db, clipped, source, start_s, duration_s"
-_VOICES_AT_ONCE = 256
 _inherited: list[Any] = []  # connections from before a fork: a child may neither use nor close them
 
 
 class SqlStore(Store):
-    """A store in a database. Its kinds say how to connect, to search and to erase.
-
-    Args:
-        place: of the database, for messages.
-    """
+    """A store in a database; its kinds say how to connect, to search and to erase."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -91,6 +87,9 @@ class SqlStore(Store):
     def _nearest_ids(self, run: Run, vector: npt.NDArray[np.float32], count: int) -> list[int]:
         """The voices with the highest cosines, in any order; a few more do no harm."""
 
+    def _make(self) -> None:
+        """Called before voices come: makes the store if it is not there yet."""
+
     def _bound(self, run: Run, dim: int) -> None:
         """Called in the transaction that gives the store a model whose vectors are ``(dim,)``."""
 
@@ -130,18 +129,15 @@ class SqlStore(Store):
         with self._reading() as run:
             return self._voice(run, self._id(run, name))
 
-    def voices(self) -> Iterator[StoredVoice]:
+    def snapshot(self) -> Snapshot:
         with self._reading() as run:
-            last = -1
-            while ids := run(
-                "SELECT id FROM voice WHERE id > ? ORDER BY id LIMIT ?", last, _VOICES_AT_ONCE
-            ):
-                for (number,) in ids:
-                    yield self._voice(run, number)
-                last = ids[-1][0]
+            ((model_id, generation),) = run("SELECT model_id, generation FROM store")
+            ids = run("SELECT id FROM voice ORDER BY id")
+            return Snapshot(model_id, generation, tuple(self._voice(run, each) for (each,) in ids))
 
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
+        self._make()
         with self._writing() as run:
             for voice in voices:
                 if added == 0:
@@ -177,8 +173,12 @@ class SqlStore(Store):
             _delete(run, self._id(run, name))
         self._erase()
 
-    def replace(self, voices: Iterable[StoredVoice], model_id: str) -> None:
+    def replace(self, voices: Iterable[StoredVoice], model_id: str, generation: int) -> None:
         with self._writing() as run:
+            if run("SELECT generation FROM store") != [(generation + 1,)]:  # the one is this change
+                raise StoreError(
+                    f"{self.place}: has changed while its voices were made anew: run it again"
+                )
             run("DELETE FROM sample")
             run("DELETE FROM voice")
             run("UPDATE store SET removals = removals + 1")

@@ -25,6 +25,7 @@ from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
 WAIT_S = 60.0  # for another process that writes
 _APPLICATION = 0x48495645  # "HIVE"
 _RETRY_S = 0.05
+_ENDS = ("", "-wal", "-shm", ".matrix")  # of the names of the files that are the store
 _TABLES = """
 CREATE TABLE store (
     identity TEXT NOT NULL,
@@ -95,26 +96,37 @@ class SqliteStore(SqlStore):
             with self._reading():  # what is no store is told of now
                 pass
 
+    def owns(self, file: Path) -> bool:  # noqa: D102 - see Store
+        own = self._file.resolve()
+        return file.resolve() in {own.with_name(own.name + end) for end in _ENDS}
+
     @contextmanager
     def _reading(self) -> Iterator[Run]:
-        with self._lock, self._explaining():
-            if self._connection is None and not os.path.lexists(self._file):
-                with closing(_connect(":memory:")) as blank:  # no file yet: an empty store
-                    _migrate(blank, lambda _: None)
-                    yield _runner(blank)
-                return
-            with _transaction(self._connected(), "BEGIN") as run:
-                yield run
+        with self._transaction("BEGIN") as run:
+            yield run
 
     @contextmanager
     def _writing(self) -> Iterator[Run]:
-        with (
-            self._lock,
-            self._explaining(),
-            _transaction(self._connected(), "BEGIN IMMEDIATE") as run,
-        ):
+        with self._transaction("BEGIN IMMEDIATE") as run:
             run("UPDATE store SET generation = generation + 1")
             yield run
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Run]:
+        """In the file; while there is none, in an empty store that nothing is kept of."""
+        with self._lock, self._explaining():
+            if self._connection is None and not os.path.lexists(self._file):
+                with closing(_connect(":memory:")) as blank:
+                    _migrate(blank, lambda _: None)
+                    with _transaction(blank, begin) as run:
+                        yield run
+                return
+            with _transaction(self._connected(), begin) as run:
+                yield run
+
+    def _make(self) -> None:
+        with self._lock, self._explaining():
+            self._connected()
 
     def _pack(self, vector: npt.NDArray[np.float32]) -> bytes:
         return vector.astype("<f4").tobytes()
@@ -168,13 +180,11 @@ class SqliteStore(SqlStore):
 
     def _keep_copy(self, version: int) -> None:
         copy = self._file.with_name(f"{self._file.name}.schema-{version}")
-        with (
-            atomic_write(copy) as temporary,
-            closing(sqlite3.connect(self._file)) as source,
-            closing(sqlite3.connect(temporary)) as target,
-        ):
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        with atomic_write(copy) as temporary, closing(sqlite3.connect(self._file)) as source:
+            temporary.touch(mode=0o600)  # as private as the store
+            with closing(sqlite3.connect(temporary)) as target:
+                source.backup(target)
+                target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
