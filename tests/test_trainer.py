@@ -221,6 +221,41 @@ class TestRefusals:
         with pytest.raises(DataError, match="data differs"):
             train(checkpoint.load(run).recipe, [str(another)], copy, resume=True)
 
+    def test_a_run_is_resumed_only_with_its_data_in_its_order(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        with corpus.open() as file:
+            rows = [
+                {**row, "path": str(corpus.parent / row["path"])} for row in csv.DictReader(file)
+            ]
+        data = [
+            str(write_table(tmp_path / f"{number}.csv", rows[number::2])) for number in range(2)
+        ]
+        recipe = self.recipe(cache)
+        folder = train(recipe, data, tmp_path / "run").folder
+        with pytest.raises(DataError, match=r"data differs.*order"):
+            train(recipe, data[::-1], folder, resume=True)
+        train(recipe, data, folder, resume=True)
+
+    def test_a_corpus_that_was_moved_is_the_same(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache)
+        folder = train(recipe, [str(corpus)], tmp_path / "run").folder
+        moved = tmp_path / "moved"
+        shutil.copytree(corpus.parent, moved, copy_function=shutil.copyfile)  # with new dates
+        train(recipe, [str(moved / corpus.name)], folder, resume=True)
+
+    def test_a_checkpoint_that_does_not_name_its_data_goes_on(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache)
+        last = train(recipe, [str(corpus)], tmp_path / "run").folder / "last.safetensors"
+        old = checkpoint.load(last)
+        header = old.header.model_copy(update={"data_digest": None})
+        checkpoint.save_weights(last, header, old.weights, old.optimiser)
+        train(recipe, [str(corpus)], last.parent, resume=True)
+
     def test_no_data(self, cache: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no data"):
             train(self.recipe(cache), [], tmp_path / "run")
@@ -372,6 +407,16 @@ class TestFineTuning:
         known = checkpoint.load(run).header.data
         assert checkpoint.load(tuned).header.data[: len(known)] == known
         assert len(checkpoint.load(tuned).header.data) > len(known)
+
+    def test_resumed_without_naming_the_parent_it_still_names_the_parents_data(
+        self, run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        recipe = tiny_recipe(cache)
+        whole = train(recipe, [str(own)], tmp_path / "whole", start_from=run).folder
+        parts = interrupted_run(recipe, own, tmp_path / "parts", monkeypatch, start_from=run)
+        assert len(checkpoint.load(parts).header.data) == 2
+        assert_same_checkpoints(whole, parts)
 
 
 def test_a_new_head_learns_from_listed_crops(

@@ -1,7 +1,10 @@
 """Corpora -> what a run learns from and is judged by."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +29,8 @@ from hive_mtl.learn.utterances import (
     voices,
 )
 
+_COLUMNS = ("corpus", "speaker", "session", "start_s", "duration_s")  # beside paths and labels
+
 
 @dataclass(frozen=True)
 class Materials:
@@ -49,6 +54,27 @@ class Materials:
     def failures(self) -> tuple[str, ...]:
         """'path: problem' of each recording that is left out."""
         return self.training.failures + (self.validation.failures if self.validation else ())
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name what decides the weights: rows, labels, order.
+
+        Not where the recordings lie, nor their dates: a corpus that was copied or moved is the
+        same. What changed inside a recording is told by how much of it is kept.
+        """
+        digest = hashlib.sha256()
+        for prepared in filter(None, (self.training, self.validation)):
+            columns: list[Iterable[object]] = [map(_name, prepared.table["path"].to_pylist())]
+            columns += [prepared.table[name].to_pylist() for name in _COLUMNS]
+            columns += [task.labels_of(prepared.table) for task in self.tasks]
+            for row in zip(*columns, prepared.lengths.tolist(), strict=True):
+                digest.update(f"{row}\n".encode())
+            digest.update(b"\n")
+        return digest.hexdigest()[:16]
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name
 
 
 def gather(

@@ -148,7 +148,7 @@ class Run:
         if self.parent is not None:
             inherit(model, self.parent, tasks)
         if self.last is not None:
-            check_same(self.last, recipe, tasks)
+            check_same(self.last, recipe, self.materials)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
             self.watched = list(self.last.header.watched)
@@ -284,12 +284,14 @@ class Run:
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None
+        before = self.last.header if self.last else parent  # a parent need not be named again
         # Scores keep their meaning only where the embedding is that of the parent.
         inherited = parent.calibration if parent and self.freeze else None
         return Header(
             recipe=self.recipe.model_dump(mode="json"),
             tasks={task.name: task.state() for task in self.materials.tasks},
-            data=tuple(dict.fromkeys([*(parent.data if parent else ()), *self.materials.summary])),
+            data=tuple(dict.fromkeys([*(before.data if before else ()), *self.materials.summary])),
+            data_digest=self.materials.digest,
             calibration=found.calibration or inherited,
             step=step,
             best=None if math.isinf(self.best) else self.best,
