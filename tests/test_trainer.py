@@ -285,6 +285,15 @@ class TestRefusals:
         with pytest.raises(DataError, match=r"task 'emotion'.*leave the task out"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
+    def test_a_best_checkpoint_by_tasks_that_are_all_left_out(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(
+            cache, tasks={"speaker": {}, "emotion": {}}, trainer={"chosen_by": ["emotion"]}
+        )
+        with pytest.raises(ConfigError, match=r"chosen_by.*for emotion: choose from speaker"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
     def test_a_corpus_to_leave_out_that_is_not_there(
         self, corpus: Path, cache: Path, tmp_path: Path
     ) -> None:

@@ -90,6 +90,7 @@ def gather(
 
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
+        ConfigError: the best checkpoint is to be chosen by tasks that the data cannot teach.
     """
     table = in_pieces(without(corpora.read_all(data), recipe.data.leave_out))
     if shared := shared_voices(table):
@@ -101,6 +102,7 @@ def gather(
             "none, or every voice is of another split too or fell to validation: add voices"
         )
     tasks = [*fitted, *fit_tasks(recipe, learnt, {task.name for task in fitted}, say)]
+    _check_chosen_by(recipe, [task.name for task in tasks])
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
@@ -140,6 +142,15 @@ def fit_tasks(
     if not tasks:
         raise DataError("the data has labels for none of the tasks: label a column, or name others")
     return tasks
+
+
+def _check_chosen_by(recipe: Recipe, taught: Sequence[str]) -> None:
+    chosen_by = recipe.trainer.chosen_by
+    if chosen_by and not set(chosen_by) & set(taught):
+        raise ConfigError(
+            f"trainer.chosen_by: the data has too few labels for {', '.join(chosen_by)}: choose "
+            f"from {', '.join(taught)}, or label more"
+        )
 
 
 def _voices(table: pa.Table) -> list[str]:
