@@ -322,6 +322,18 @@ class TestRefusals:
             train(self.recipe(cache), [str(corpus)], tmp_path / "run")
         assert not (tmp_path / "run" / "last.safetensors").exists()
 
+    def test_a_gradient_that_is_no_number(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def total(_: Any, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+            there = sum(parts.values())
+            return there + (there - there.detach()).sqrt()  # finite: its slope at zero is not
+
+        monkeypatch.setattr(trainer.TaskLosses, "total", total)
+        with pytest.raises(ModelError, match=r"gradient is not a finite number at step 1.*lower"):
+            train(self.recipe(cache), [str(corpus)], tmp_path / "run")
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
 
 @pytest.mark.usefixtures("no_export")
 class TestResume:

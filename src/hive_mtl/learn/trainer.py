@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.errors import ConfigError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
@@ -23,7 +23,7 @@ from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
-from hive_mtl.learn.optimising import OPTIMISERS, parameter_groups, precision
+from hive_mtl.learn.optimising import OPTIMISERS, check_finite, parameter_groups, precision
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -231,11 +231,7 @@ class Run:
         if self.distil is not None:
             parts[PART] = self.distil(outputs.vector, batch.inputs, batch.lengths, batch.keep)
             total = total + self.recipe.distillation.weight * parts[PART]
-        if not torch.isfinite(total):
-            raise ModelError(
-                f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
-                f"(now {config.learning_rate}) and begin again in another --out"
-            )
+        check_finite("loss", total, step, config.learning_rate)
         if config.cosines_every is not None and step % config.cosines_every == 0:
             with self.fabric.autocast():
                 read = self.plain_model.read
@@ -244,7 +240,10 @@ class Run:
                 )
             self.journal.note(step, found)
         self.fabric.backward(total)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=config.clip_norm, error_if_nonfinite=False
+        )
+        check_finite("gradient", norm, step, config.learning_rate)
         self.optimiser.step()
         self.optimiser.zero_grad()
         speech_s = batch.speech_s * self.fabric.world_size
