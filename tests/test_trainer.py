@@ -312,6 +312,13 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="--tasks"):
             train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True)
 
+    def test_more_processes_than_gpus(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(ConfigError, match=r"trainer.devices = 3: .* set it to 2 or less"):
+            train(self.recipe(cache, trainer={"devices": 3}), [str(corpus)], tmp_path / "run")
+
     def test_a_loss_that_is_no_number(
         self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -551,6 +558,17 @@ def test_two_processes_run_the_same_code(corpus: Path, cache: Path, tmp_path: Pa
     assert all(torch.isfinite(weight).all() for weight in found.weights.values())
     assert (tmp_path / "run" / "model.onnx").is_file()
     assert [line["step"] for line in logged(tmp_path / "run") if "loss/gender" in line] == [8]
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_says_what_is_wrong(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny_recipe(cache, trainer={"devices": 2})
+    assert start(recipe, tmp_path / "missing.csv", tmp_path / "run").wait(timeout=300) == 1
+    said = capfd.readouterr().err
+    assert said.count("Traceback") == said.count("missing.csv: ") == 1
+    assert "barrier" not in said
 
 
 @pytest.mark.usefixtures("no_export")

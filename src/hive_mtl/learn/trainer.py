@@ -1,6 +1,5 @@
 """Training: step, validate, save, resume; one process or many."""
 
-import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
-from hive_mtl.learn.optimising import OPTIMISERS, check_finite, parameter_groups, precision
+from hive_mtl.learn.optimising import OPTIMISERS, check_finite, parameter_groups
+from hive_mtl.learn.processes import first_then_others, make_fabric
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -97,17 +97,10 @@ class Run:
         parent: Checkpoint | None,
         freeze: bool,
     ) -> None:
-        from lightning_fabric import Fabric  # late: it takes seconds to import
-
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
         self.teachers = teachers_of(recipe, freeze)
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision
-        self.fabric = Fabric(
-            devices=self.config.devices,
-            strategy="ddp" if self.config.devices > 1 else "auto",
-            precision=precision(),
-        )
+        self.fabric = make_fabric(self.config.devices)
         self.best = math.inf
         self.watched: list[float] = []
         self.start = last.header.step if last else 0
@@ -134,10 +127,11 @@ class Run:
         return TrainedRun(self.out, self.materials.failures)
 
     def _materials(self) -> Materials:
-        """Prepares the data; the first process does the work, the others then find it done."""
+        """Prepares the data."""
         fitted = self.parent.tasks() if self.parent and self.freeze else []
-        with self.fabric.rank_zero_first():
-            return gather(self.recipe, self.data, fitted, self.journal.say)
+        return first_then_others(
+            self.fabric, lambda: gather(self.recipe, self.data, fitted, self.journal.say)
+        )
 
     def _build(self) -> None:
         """Network, losses, optimiser and batches, as new or as the checkpoint left them."""
