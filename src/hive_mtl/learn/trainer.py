@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 import torch
@@ -277,13 +277,14 @@ class Run:
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None
-        before = self.last.header if self.last else parent  # a parent need not be named again
+        # A run that goes on knows what its parent learnt from: the parent need not be named again.
+        before = [each.header.data for each in (self.parent, self.last) if each is not None]
         # Scores keep their meaning only where the embedding is that of the parent.
         inherited = parent.calibration if parent and self.freeze else None
         return Header(
             recipe=self.recipe.model_dump(mode="json"),
             tasks={task.name: task.state() for task in self.materials.tasks},
-            data=tuple(dict.fromkeys([*(before.data if before else ()), *self.materials.summary])),
+            data=tuple(dict.fromkeys(chain(*before, self.materials.summary))),
             data_digest=self.materials.digest,
             calibration=found.calibration or inherited,
             step=step,
