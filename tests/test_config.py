@@ -76,7 +76,7 @@ def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
         ({"trainer": 3}, "trainer: .*given: 3"),
         (
             {"trainer": {"chosen_by": ["speaker", "genders"]}},
-            "trainer.chosen_by: no task 'genders' .*: did you mean 'gender'.*: choose from speaker",
+            r"trainer.chosen_by: no task 'genders' in the recipe: did you mean 'gender'\?",
         ),
         (
             {"tasks": {"gender": {"loss": {"name": "aam", "ramp": [0.5, 0.2]}}}},
