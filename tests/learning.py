@@ -102,9 +102,16 @@ def utterances(rows: Sequence[dict[str, str | None]]) -> pa.Table:
 
 
 def interrupted_run(
-    recipe: Recipe, corpus: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe,
+    corpus: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start_from: Path | None = None,
 ) -> Path:
-    """The folder of a run that was stopped in its fifth step and went on to its end."""
+    """The folder of a run that was stopped in its fifth step and went on to its end.
+
+    It began with ``start_from``, which was not named again.
+    """
     original = trainer.Run._step
 
     def interrupted(self: trainer.Run, step: int, batch: Batch) -> None:
@@ -115,7 +122,7 @@ def interrupted_run(
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Run, "_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            trainer.train(recipe, [str(corpus)], folder)
+            trainer.train(recipe, [str(corpus)], folder, start_from=start_from)
     return trainer.train(recipe, [str(corpus)], folder, resume=True).folder
 
 

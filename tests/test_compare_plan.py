@@ -1,5 +1,6 @@
 """Which trainings a comparison takes, who is held out for it, and what it refuses."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from hive_mtl.errors import ConfigError, DataError
+from hive_mtl.evaluate.compare.arms import write_json
 from hive_mtl.evaluate.compare.held_out import (
     HELD_OUT,
     hold_out,
@@ -14,7 +16,9 @@ from hive_mtl.evaluate.compare.held_out import (
     judged_utterances,
     split_digests,
 )
+from hive_mtl.evaluate.compare.parallel import gpu_at
 from hive_mtl.evaluate.compare.plan import fixed, plan_arms, plan_trainings, refuse_changes
+from hive_mtl.evaluate.compare.results import read_json
 from hive_mtl.learn.config import Recipe, known_recipes, load_recipe
 from hive_mtl.learn.utterances import training_utterances, validation_utterances
 from learning import tiny_recipe, utterances
@@ -158,6 +162,11 @@ class TestFixed:
         moved = fixed(recipe(data={"cache": "elsewhere"}), TASKS, {}, "data")
         refuse_changes(self.plan(), moved, Path("out"))
 
+    def test_it_is_read_as_it_was_written(self, tmp_path: Path) -> None:
+        plan = fixed(recipe(trainer={"clip_norm": math.inf}), TASKS, {}, "data")
+        write_json(tmp_path / "plan.json", plan, infinite=True)
+        assert read_json(tmp_path / "plan.json") == plan
+
     @pytest.mark.parametrize(
         ("key", "value"), [("margin", 0.2), ("seeds", 4), ("draws", 300), ("splits", ["test"])]
     )
@@ -177,3 +186,15 @@ class TestFixed:
     def test_a_misspelt_key_names_the_nearest(self) -> None:
         with pytest.raises(ConfigError, match=r"compare\.margn.*margin"):
             recipe(compare={"margn": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [
+        (None, ["0", "1", "0"]),
+        ("2,3", ["2", "3", "2"]),
+        ("GPU-8a, GPU-5c", ["GPU-8a", "GPU-5c", "GPU-8a"]),
+    ],
+)
+def test_jobs_take_turns_at_the_gpus_that_are_granted(visible: str | None, gpus: list[str]) -> None:
+    assert [gpu_at(place, 2, visible) for place in range(3)] == gpus

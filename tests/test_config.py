@@ -74,6 +74,14 @@ def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
         ({"trainer": {"steps": "many"}}, "trainer.steps: .*given: 'many'"),
         ({"trainer": {"warm_up": 1.0}}, "trainer.warm_up: .*less than 1"),
         ({"trainer": 3}, "trainer: .*given: 3"),
+        (
+            {"trainer": {"chosen_by": ["speaker", "genders"]}},
+            r"trainer.chosen_by: no task 'genders' in the recipe: did you mean 'gender'\?",
+        ),
+        (
+            {"tasks": {"gender": {"loss": {"name": "aam", "ramp": [0.5, 0.2]}}}},
+            "tasks.gender: .*ramp: .*lowest.*highest",
+        ),
         ({"batches": {"crop_s": [3.0, 2.0]}}, "batches.crop_s: .*lowest.*highest"),
         ({"batches": {"crop_s": [0.0, 2.0]}}, "batches.crop_s.0: .*0.1"),
         ({"batches": {"size": 1}}, "batches.size: .*2"),

@@ -221,6 +221,41 @@ class TestRefusals:
         with pytest.raises(DataError, match="data differs"):
             train(checkpoint.load(run).recipe, [str(another)], copy, resume=True)
 
+    def test_a_run_is_resumed_only_with_its_data_in_its_order(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        with corpus.open() as file:
+            rows = [
+                {**row, "path": str(corpus.parent / row["path"])} for row in csv.DictReader(file)
+            ]
+        data = [
+            str(write_table(tmp_path / f"{number}.csv", rows[number::2])) for number in range(2)
+        ]
+        recipe = self.recipe(cache)
+        folder = train(recipe, data, tmp_path / "run").folder
+        with pytest.raises(DataError, match=r"data differs.*order"):
+            train(recipe, data[::-1], folder, resume=True)
+        train(recipe, data, folder, resume=True)
+
+    def test_a_corpus_that_was_moved_is_the_same(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache)
+        folder = train(recipe, [str(corpus)], tmp_path / "run").folder
+        moved = tmp_path / "moved"
+        shutil.copytree(corpus.parent, moved, copy_function=shutil.copyfile)  # with new dates
+        train(recipe, [str(moved / corpus.name)], folder, resume=True)
+
+    def test_a_checkpoint_that_does_not_name_its_data_goes_on(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(cache)
+        last = train(recipe, [str(corpus)], tmp_path / "run").folder / "last.safetensors"
+        old = checkpoint.load(last)
+        header = old.header.model_copy(update={"data_digest": None})
+        checkpoint.save_weights(last, header, old.weights, old.optimiser)
+        train(recipe, [str(corpus)], last.parent, resume=True)
+
     def test_no_data(self, cache: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no data"):
             train(self.recipe(cache), [], tmp_path / "run")
@@ -250,6 +285,15 @@ class TestRefusals:
         with pytest.raises(DataError, match=r"task 'emotion'.*leave the task out"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
+    def test_a_best_checkpoint_by_tasks_that_are_all_left_out(
+        self, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = self.recipe(
+            cache, tasks={"speaker": {}, "emotion": {}}, trainer={"chosen_by": ["emotion"]}
+        )
+        with pytest.raises(ConfigError, match=r"chosen_by.*for emotion: choose from speaker"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
     def test_a_corpus_to_leave_out_that_is_not_there(
         self, corpus: Path, cache: Path, tmp_path: Path
     ) -> None:
@@ -268,6 +312,13 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="--tasks"):
             train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True)
 
+    def test_more_processes_than_gpus(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(ConfigError, match=r"trainer.devices = 3: .* set it to 2 or less"):
+            train(self.recipe(cache, trainer={"devices": 3}), [str(corpus)], tmp_path / "run")
+
     def test_a_loss_that_is_no_number(
         self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -275,6 +326,18 @@ class TestRefusals:
             trainer.TaskLosses, "total", lambda _, parts: sum(parts.values()) * torch.nan
         )
         with pytest.raises(ModelError, match=r"not a finite number at step 1.*learning_rate"):
+            train(self.recipe(cache), [str(corpus)], tmp_path / "run")
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
+    def test_a_gradient_that_is_no_number(
+        self, corpus: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def total(_: Any, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+            there = sum(parts.values())
+            return there + (there - there.detach()).sqrt()  # finite: its slope at zero is not
+
+        monkeypatch.setattr(trainer.TaskLosses, "total", total)
+        with pytest.raises(ModelError, match=r"gradient is not a finite number at step 1.*lower"):
             train(self.recipe(cache), [str(corpus)], tmp_path / "run")
         assert not (tmp_path / "run" / "last.safetensors").exists()
 
@@ -372,6 +435,16 @@ class TestFineTuning:
         known = checkpoint.load(run).header.data
         assert checkpoint.load(tuned).header.data[: len(known)] == known
         assert len(checkpoint.load(tuned).header.data) > len(known)
+
+    def test_resumed_without_naming_the_parent_it_still_names_the_parents_data(
+        self, run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = write_corpus(tmp_path / "own", training=4, validation=0)
+        recipe = tiny_recipe(cache)
+        whole = train(recipe, [str(own)], tmp_path / "whole", start_from=run).folder
+        parts = interrupted_run(recipe, own, tmp_path / "parts", monkeypatch, start_from=run)
+        assert len(checkpoint.load(parts).header.data) == 2
+        assert_same_checkpoints(whole, parts)
 
 
 def test_a_new_head_learns_from_listed_crops(
@@ -485,6 +558,17 @@ def test_two_processes_run_the_same_code(corpus: Path, cache: Path, tmp_path: Pa
     assert all(torch.isfinite(weight).all() for weight in found.weights.values())
     assert (tmp_path / "run" / "model.onnx").is_file()
     assert [line["step"] for line in logged(tmp_path / "run") if "loss/gender" in line] == [8]
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_says_what_is_wrong(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny_recipe(cache, trainer={"devices": 2})
+    assert start(recipe, tmp_path / "missing.csv", tmp_path / "run").wait(timeout=300) == 1
+    said = capfd.readouterr().err
+    assert said.count("Traceback") == said.count("missing.csv: ") == 1
+    assert "barrier" not in said
 
 
 @pytest.mark.usefixtures("no_export")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hive_mtl.trials import Trials, all_pairs, cosines
+from hive_mtl.trials import Trials, all_pairs, cosines, crosses_sessions
 
 UTTERANCES = st.lists(
     st.tuples(
@@ -47,6 +47,19 @@ def test_pairs_are_those_of_the_definition(utterances, across_sessions, within_g
     )
     assert as_set(trials) == expected
     assert not trials.sampled
+
+
+@pytest.mark.parametrize(
+    ("speakers", "sessions", "crosses"),
+    [
+        ("aab", ["x", "y", "x"], True),
+        ("aab", ["x", "x", "y"], False),
+        ("aab", ["x", None, "y"], False),  # what is not known is no other session
+        ("", [], False),
+    ],
+)
+def test_sessions_are_crossed_where_a_speaker_has_two(speakers, sessions, crosses):
+    assert crosses_sessions(list(speakers), sessions) == crosses
 
 
 def test_too_many_pairs_are_sampled_always_alike():

@@ -125,6 +125,15 @@ def all_pairs(
     )
 
 
+def crosses_sessions(speakers: Sequence[str | None], sessions: Sequence[str | None]) -> bool:
+    """Whether one of these speakers has two sessions, so that each is compared across them.
+
+    Pairs of one session share its channel: they would tell how well channels are known again.
+    """
+    known = {pair for pair in zip(speakers, sessions, strict=True) if pair[1] is not None}
+    return len(known) > len({speaker for speaker, _ in known})
+
+
 def cosines(
     vectors: npt.NDArray[np.float32],
     trials: Trials,

@@ -13,7 +13,7 @@ from hive_mtl.audio import Segment
 from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
-from hive_mtl.trials import Trials, cosines
+from hive_mtl.trials import Trials, cosines, crosses_sessions
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
@@ -166,15 +166,10 @@ class EmbeddedTable:
         return cohort_level(self.vectors, self.cohort)
 
     def crosses_sessions(self, utterances: Indices) -> bool:
-        """Whether one of these speakers has two sessions, so that each is compared across them."""
-        known = {
-            (speaker, session)
-            for speaker, session in zip(
-                self.speaker[utterances], self.session[utterances], strict=True
-            )
-            if session is not None
-        }
-        return len(known) > len({speaker for speaker, _ in known})
+        """Whether speakers are compared across sessions, see :mod:`hive_mtl.trials`."""
+        return crosses_sessions(
+            self.speaker[utterances].tolist(), self.session[utterances].tolist()
+        )
 
 
 def embed_table(model: Model, table: pa.Table) -> EmbeddedTable:

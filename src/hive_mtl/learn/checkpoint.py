@@ -40,6 +40,7 @@ class Header(BaseModel):
     recipe: dict[str, Any]
     tasks: dict[str, dict[str, Any]]  # by name, the state of each task
     data: tuple[DataSummary, ...] = ()
+    data_digest: str | None = None  # names what is learnt from; None in older checkpoints
     calibration: Calibration | None = None
     step: int = 0
     best: float | None = None  # the lowest validation error so far

@@ -135,6 +135,16 @@ class Recipe(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_chosen_by(self) -> "Recipe":
+        for name in self.trainer.chosen_by:
+            if name not in self.tasks:
+                raise ConfigError(
+                    f"trainer.chosen_by: no task '{name}' in the recipe"
+                    f"{suggestion(name, self.tasks)}"
+                )
+        return self
+
     def make_front_end(self) -> FrontEnd:
         """Waveforms -> features."""
         return front_end_type(self.front_end)(self.mels, self.sample_rate)

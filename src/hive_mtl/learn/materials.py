@@ -1,7 +1,10 @@
 """Corpora -> what a run learns from and is judged by."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +28,8 @@ from hive_mtl.learn.utterances import (
     validation_utterances,
     voices,
 )
+
+_COLUMNS = ("corpus", "speaker", "session", "start_s", "duration_s")  # beside paths and labels
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,27 @@ class Materials:
         """'path: problem' of each recording that is left out."""
         return self.training.failures + (self.validation.failures if self.validation else ())
 
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name what decides the weights: rows, labels, order.
+
+        Not where the recordings lie, nor their dates: a corpus that was copied or moved is the
+        same. What changed inside a recording is told by how much of it is kept.
+        """
+        digest = hashlib.sha256()
+        for prepared in filter(None, (self.training, self.validation)):
+            columns: list[Iterable[object]] = [map(_name, prepared.table["path"].to_pylist())]
+            columns += [prepared.table[name].to_pylist() for name in _COLUMNS]
+            columns += [task.labels_of(prepared.table) for task in self.tasks]
+            for row in zip(*columns, prepared.lengths.tolist(), strict=True):
+                digest.update(f"{row}\n".encode())
+            digest.update(b"\n")
+        return digest.hexdigest()[:16]
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name
+
 
 def gather(
     recipe: Recipe, data: Sequence[str], fitted: Sequence[Task], say: Callable[[str], None]
@@ -64,6 +90,7 @@ def gather(
 
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
+        ConfigError: the best checkpoint is to be chosen by tasks that the data cannot teach.
     """
     table = in_pieces(without(corpora.read_all(data), recipe.data.leave_out))
     if shared := shared_voices(table):
@@ -75,6 +102,7 @@ def gather(
             "none, or every voice is of another split too or fell to validation: add voices"
         )
     tasks = [*fitted, *fit_tasks(recipe, learnt, {task.name for task in fitted}, say)]
+    _check_chosen_by(recipe, [task.name for task in tasks])
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
@@ -114,6 +142,15 @@ def fit_tasks(
     if not tasks:
         raise DataError("the data has labels for none of the tasks: label a column, or name others")
     return tasks
+
+
+def _check_chosen_by(recipe: Recipe, taught: Sequence[str]) -> None:
+    chosen_by = recipe.trainer.chosen_by
+    if chosen_by and not set(chosen_by) & set(taught):
+        raise ConfigError(
+            f"trainer.chosen_by: the data has too few labels for {', '.join(chosen_by)}: choose "
+            f"from {', '.join(taught)}, or label more"
+        )
 
 
 def _voices(table: pa.Table) -> list[str]:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from hive_mtl.errors import ModelError
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
@@ -27,3 +29,16 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in learnt if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def check_finite(what: str, value: Tensor, step: int, learning_rate: float) -> None:
+    """Refuses to go on with a loss, or the norm of a gradient, that is no number.
+
+    Raises:
+        ModelError: it is not finite.
+    """
+    if not torch.isfinite(value):
+        raise ModelError(
+            f"the {what} is not a finite number at step {step}: lower trainer.learning_rate (now "
+            f"{learning_rate}) and begin again in another --out"
+        )

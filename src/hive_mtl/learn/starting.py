@@ -11,6 +11,7 @@ from hive_mtl.errors import ConfigError, DataError, HiveError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint
 from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.materials import Materials
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.slim import SLIM
 from hive_mtl.learn.tasks import Task
@@ -145,9 +146,13 @@ def _what_decides(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude=aside)
 
 
-def check_same(last: Checkpoint, recipe: Recipe, tasks: Sequence[Task]) -> None:
+def check_same(last: Checkpoint, recipe: Recipe, materials: Materials) -> None:
     """A run goes on only as what it was."""
     if _what_decides(last.recipe) != _what_decides(recipe):
         raise ConfigError("--resume: the recipe differs from that of the run: choose another --out")
-    if last.header.tasks != {task.name: task.state() for task in tasks}:
-        raise DataError("--resume: the data differs from that of the run: choose another --out")
+    same_tasks = last.header.tasks == {task.name: task.state() for task in materials.tasks}
+    if not same_tasks or last.header.data_digest not in (None, materials.digest):
+        raise DataError(
+            "--resume: the data differs from that of the run, and its order counts too: give each "
+            "--data as it was, or choose another --out"
+        )

@@ -1,18 +1,17 @@
 """Training: step, validate, save, resume; one process or many."""
 
-import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hive_mtl.errors import ConfigError, ModelError
+from hive_mtl.errors import ConfigError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.batches import Batch, Batches
 from hive_mtl.learn.checkpoint import Checkpoint, Header
@@ -23,7 +22,8 @@ from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
-from hive_mtl.learn.optimising import OPTIMISERS, parameter_groups, precision
+from hive_mtl.learn.optimising import OPTIMISERS, check_finite, parameter_groups
+from hive_mtl.learn.processes import first_then_others, make_fabric
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -97,17 +97,10 @@ class Run:
         parent: Checkpoint | None,
         freeze: bool,
     ) -> None:
-        from lightning_fabric import Fabric  # late: it takes seconds to import
-
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
         self.teachers = teachers_of(recipe, freeze)
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision
-        self.fabric = Fabric(
-            devices=self.config.devices,
-            strategy="ddp" if self.config.devices > 1 else "auto",
-            precision=precision(),
-        )
+        self.fabric = make_fabric(self.config.devices)
         self.best = math.inf
         self.watched: list[float] = []
         self.start = last.header.step if last else 0
@@ -134,10 +127,11 @@ class Run:
         return TrainedRun(self.out, self.materials.failures)
 
     def _materials(self) -> Materials:
-        """Prepares the data; the first process does the work, the others then find it done."""
+        """Prepares the data."""
         fitted = self.parent.tasks() if self.parent and self.freeze else []
-        with self.fabric.rank_zero_first():
-            return gather(self.recipe, self.data, fitted, self.journal.say)
+        return first_then_others(
+            self.fabric, lambda: gather(self.recipe, self.data, fitted, self.journal.say)
+        )
 
     def _build(self) -> None:
         """Network, losses, optimiser and batches, as new or as the checkpoint left them."""
@@ -148,7 +142,7 @@ class Run:
         if self.parent is not None:
             inherit(model, self.parent, tasks)
         if self.last is not None:
-            check_same(self.last, recipe, tasks)
+            check_same(self.last, recipe, self.materials)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
             self.watched = list(self.last.header.watched)
@@ -231,11 +225,7 @@ class Run:
         if self.distil is not None:
             parts[PART] = self.distil(outputs.vector, batch.inputs, batch.lengths, batch.keep)
             total = total + self.recipe.distillation.weight * parts[PART]
-        if not torch.isfinite(total):
-            raise ModelError(
-                f"the loss is not a finite number at step {step}: lower trainer.learning_rate "
-                f"(now {config.learning_rate}) and begin again in another --out"
-            )
+        check_finite("loss", total, step, config.learning_rate)
         if config.cosines_every is not None and step % config.cosines_every == 0:
             with self.fabric.autocast():
                 read = self.plain_model.read
@@ -244,7 +234,10 @@ class Run:
                 )
             self.journal.note(step, found)
         self.fabric.backward(total)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=config.clip_norm)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=config.clip_norm, error_if_nonfinite=False
+        )
+        check_finite("gradient", norm, step, config.learning_rate)
         self.optimiser.step()
         self.optimiser.zero_grad()
         speech_s = batch.speech_s * self.fabric.world_size
@@ -284,12 +277,15 @@ class Run:
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None
+        # A run that goes on knows what its parent learnt from: the parent need not be named again.
+        before = [each.header.data for each in (self.parent, self.last) if each is not None]
         # Scores keep their meaning only where the embedding is that of the parent.
         inherited = parent.calibration if parent and self.freeze else None
         return Header(
             recipe=self.recipe.model_dump(mode="json"),
             tasks={task.name: task.state() for task in self.materials.tasks},
-            data=tuple(dict.fromkeys([*(parent.data if parent else ()), *self.materials.summary])),
+            data=tuple(dict.fromkeys(chain(*before, self.materials.summary))),
+            data_digest=self.materials.digest,
             calibration=found.calibration or inherited,
             step=step,
             best=None if math.isinf(self.best) else self.best,

@@ -31,7 +31,7 @@ class Validation:
     """Figures on the validation voices; all are fractions, lower is better for errors.
 
     Attributes:
-        eer: by corpus, over voices with several recordings.
+        eer: by corpus, over voices with several recordings; across sessions where a voice has two.
         same_recording_eer: by corpus, over the halves of single recordings: the channel is the same
             on both sides, so these are easier and reported apart.
         balanced_accuracy: by task, of the heads whose answer is a class.
@@ -97,8 +97,10 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     same_recording: dict[str, float] = {}
     scores, target, heard = [], [], []
     for corpus, same, rows in _trial_groups(prepared):
-        voices = prepared.table["speaker"].take(rows).to_pylist()
-        pairs = trials.all_pairs(voices, max_pairs=MAX_TRIALS)
+        voices, sessions = (
+            prepared.table[n].take(rows).to_pylist() for n in ("speaker", "session")
+        )
+        pairs = _pairs(voices, sessions)
         if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
             continue
         cosines = trials.cosines(embeddings[rows], pairs)
@@ -113,6 +115,12 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     if mean is not None and any(task.name == "speaker" for task in tasks):
         found.share_of_chance["speaker"] = mean / CHANCE_EER
     return replace(found, eer=eer, same_recording_eer=same_recording, calibration=calibration)
+
+
+def _pairs(voices: list[str], sessions: list[str | None]) -> trials.Trials:
+    """As in evaluation: a network that knows channels again should not be chosen for it."""
+    crosses = trials.crosses_sessions(voices, sessions)
+    return trials.all_pairs(voices, sessions=sessions if crosses else None, max_pairs=MAX_TRIALS)
 
 
 def _mean_eer(eer: dict[str, float], same_recording: dict[str, float]) -> float | None:

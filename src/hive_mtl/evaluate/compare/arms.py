@@ -250,7 +250,8 @@ def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def write_json(path: Path, value: object) -> None:
-    """A value as a file of JSON."""
+def write_json(path: Path, value: object, *, infinite: bool = False) -> None:
+    """A value as a file of JSON; ``infinite`` allows 'Infinity', which only Python reads back."""
+    text = json.dumps(value, indent=1, allow_nan=infinite)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", "utf-8")
+        temporary.write_text(text + "\n", "utf-8")

@@ -14,6 +14,7 @@ from hive_mtl.errors import HiveError
 from hive_mtl.evaluate.compare.plan import Training
 
 OUTPUT = "output.txt"  # of a training's folder: what it said
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 Work = Callable[[Training, int], None]  # and the cores that it may use
 
 
@@ -56,6 +57,18 @@ def run_all(
     return failures
 
 
+def gpu_at(place: int, gpus: int, visible: str | None) -> str:
+    """The GPU of a place, as CUDA names it: one of those that the environment grants already.
+
+    Args:
+        place: the number of the job.
+        gpus: how many there are to share, more than one.
+        visible: what ``CUDA_VISIBLE_DEVICES`` says, if it is set.
+    """
+    names = visible.split(",") if visible else [str(number) for number in range(gpus)]
+    return names[place % gpus].strip()
+
+
 def _run(training: Training, work: Work, threads: int, place: int) -> None:
     """The life of one process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -66,8 +79,8 @@ def _run(training: Training, work: Work, threads: int, place: int) -> None:
     import torch  # late: it counts cores as it loads
 
     torch.set_num_threads(threads)
-    if torch.cuda.device_count() > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % torch.cuda.device_count())
+    if (gpus := torch.cuda.device_count()) > 1:
+        os.environ[VISIBLE] = gpu_at(place, gpus, os.environ.get(VISIBLE))
     try:
         work(training, threads)
     except HiveError as error:

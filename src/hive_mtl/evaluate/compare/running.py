@@ -213,7 +213,7 @@ def _write(planned: Planned) -> None:
     for arm in planned.arms:
         if arm.kind == "labelled":
             write_table(table_path(planned.out, arm), _labelled(planned, arm.task))
-    write_json(planned.out / PLAN, planned.fixed)
+    write_json(planned.out / PLAN, planned.fixed, infinite=True)  # as a recipe's clip_norm may be
 
 
 def _labelled(planned: Planned, task: str) -> pa.Table:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hive_mtl.learn.losses._base import LossConfig, TaskLoss, labelled, nothing
+from hive_mtl.learn.settings import Span
 
 
 class Config(LossConfig):
@@ -25,7 +26,7 @@ class Config(LossConfig):
     margin: float = Field(default=0.2, ge=0.0, lt=math.pi / 2)
     scale: float = Field(default=30.0, gt=0.0)
     sub_centres: int = Field(default=1, ge=1)
-    ramp: tuple[float, float] = (0.1, 0.4)
+    ramp: Span = (0.1, 0.4)
 
 
 class Loss(TaskLoss):
