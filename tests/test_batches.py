@@ -1,9 +1,12 @@
 import multiprocessing
 import operator
+import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -108,6 +111,13 @@ class TestBatches:
         assert heard.inputs.shape == (8, RATE // 2)
         assert torch.isfinite(heard.inputs).all()
         assert not torch.equal(heard.inputs, expected.inputs[:, : RATE // 2])
+
+    def test_what_another_process_is_given_holds_no_table(self, prepared: Prepared) -> None:
+        texts = pa.array([f"{row} is a long text, " * 1000 for row in range(len(prepared))])
+        told = replace(prepared, table=prepared.table.append_column("text", texts))
+        batches, plain = (make(which, fit(which, "speaker")) for which in (told, prepared))
+        assert len(pickle.dumps(batches)) < len(pickle.dumps(plain)) + 1000
+        assert_same(batches[3], plain[3])
 
     def test_without_changes_the_crops_are_heard_as_they_are(self, prepared: Prepared) -> None:
         batch = make(prepared, fit(prepared, "speaker"))[0]

@@ -149,7 +149,7 @@ def test_two_corpora_of_one_name_are_refused(tmp_path):
 def test_tables_that_say_so_are_of_one_corpus(tmp_path):
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
-        (tmp_path / place / "t.csv").write_text("path,speaker,corpus\n/x.wav,ann,ours\n")
+        (tmp_path / place / "t.csv").write_text("path,speaker,corpus\nx.wav,ann,ours\n")
     table = read_all([str(tmp_path / place / "t.csv") for place in ("here", "there")])
     assert column(table, "corpus") == ["ours", "ours"]
 
@@ -157,6 +157,32 @@ def test_tables_that_say_so_are_of_one_corpus(tmp_path):
 def test_data_that_is_given_twice_counts_once(tmp_path):
     record(tmp_path / "ann" / "1.wav")
     assert len(read_all([str(tmp_path), str(tmp_path)])) == 1
+
+
+def test_a_recording_that_is_named_in_several_ways_counts_once(tmp_path, monkeypatch, caplog):
+    root = librispeech(tmp_path / "LibriSpeech")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    whole = read("LibriSpeech")
+    for other in ("./LibriSpeech", str(root), "link", "LibriSpeech/test-clean", "."):
+        caplog.clear()
+        assert read_all(["LibriSpeech", other]).equals(whole)
+        left_out = 2 if other.endswith("test-clean") else 4
+        assert f"{left_out} utterances left out that other data has too" in caplog.text
+        # whoever comes first, a test recording that the whole tells of is not to be learnt from
+        turned = read_all([other, "LibriSpeech"])
+        assert sorted(column(turned, "path")) == sorted(column(whole, "path"))
+        assert sorted(column(turned, "split")) == ["test", "test", "train", "train"]
+
+
+def test_rows_that_one_table_repeats_and_parts_of_a_recording_all_count(tmp_path):
+    record(tmp_path / "mine" / "ann" / "1.wav", seconds=4.0)
+    rows = ["mine/ann/1.wav,ann,0,2", "mine/../mine/ann/1.wav,ann,2,2", "mine/ann/1.wav,ann,2,2"]
+    (tmp_path / "parts.csv").write_text("\n".join(["path,speaker,start_s,duration_s", *rows]))
+    (tmp_path / "more.csv").write_text("\n".join(["path,speaker,start_s,duration_s", *rows[1:]]))
+    table = read_all([str(tmp_path / name) for name in ("parts.csv", "more.csv", "mine")])
+    assert column(table, "corpus") == ["parts"] * 3 + ["mine"]
+    assert column(table, "start_s") == [0.0, 2.0, 2.0, 0.0]
 
 
 def test_the_layout_of_librispeech_without_its_list_of_speakers(tmp_path, caplog):

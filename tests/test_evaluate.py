@@ -385,6 +385,17 @@ def test_ambiguous_names_and_unreadable_lists_are_refused(tmp_path):
             read_trials(tmp_path / name, twice)
 
 
+def test_an_id_that_two_utterances_have_is_refused(tmp_path):
+    paths = ["/c/ann/001.wav", "/c/ann/002.wav", "/c/bob/001.wav", "/c/bob/002.wav"]
+    ids = ["001", "002", "001", "002.wav"]
+    repeated = conform(pa.table({"path": paths, "speaker": list("aabb"), "utterance": ids}))
+    (tmp_path / "list").write_text("1 001 002\n0 001 002\n")
+    with pytest.raises(DataError, match=r"line 1: '001' matches several utterances .* 3 more"):
+        read_trials(tmp_path / "list", repeated)
+    (tmp_path / "list").write_text("1 ann/001 ann/002\n0 ann/001 bob/002.wav\n")
+    assert read_trials(tmp_path / "list", repeated).right.tolist() == [1, 3]
+
+
 def test_a_split_of_the_data_is_taken_as_it_is():
     utterances = table("aabb", split=["train", "validation", None, "test"])
     assert take_split(utterances, "test", "data.csv")["speaker"].to_pylist() == ["b"]

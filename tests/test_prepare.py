@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from hive_mtl import audio
-from hive_mtl.errors import DataError
-from hive_mtl.learn import prepare as module
+from hive_mtl.errors import AudioError, DataError
+from hive_mtl.learn import shards as module
 from hive_mtl.learn.kept import Waves
 from hive_mtl.learn.prepare import in_pieces, prepare
 from learning import utterances
@@ -102,6 +102,10 @@ def test_parts_of_a_recording(tmp_path: Path, cache: Path) -> None:
     assert prepared.lengths[0] <= 1.5 * RATE
     assert RATE < prepared.lengths[1] <= 2 * RATE
     assert prepared.table["duration_s"].to_pylist() == [1.5, prepared.lengths[1] / RATE]
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 class TestFailures:
@@ -223,9 +227,23 @@ class TestShards:
         assert len(prepare(table, cache)) == 5
         assert table["path"].to_pylist()[0] not in decoded
 
-    def test_it_can_be_read_in_another_process_and_by_many_threads(
-        self, table: pa.Table, cache: Path
+    def test_only_so_many_shards_stay_open(
+        self, table: pa.Table, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(module, "OPEN_SHARDS", 1)
+        prepared = prepare(table, cache)
+        before = open_files()
+        waves = [prepared.read(row) for row in range(5)]
+        assert open_files() == before + 1
+        np.testing.assert_array_equal(prepared.read(0), waves[0])
+        del prepared
+        assert open_files() == before
+
+    @pytest.mark.parametrize("kept_open", [1, 64])
+    def test_it_can_be_read_in_another_process_and_by_many_threads(
+        self, table: pa.Table, cache: Path, monkeypatch: pytest.MonkeyPatch, kept_open: int
+    ) -> None:
+        monkeypatch.setattr(module, "OPEN_SHARDS", kept_open)
         prepared = prepare(table, cache)
         again = pickle.loads(pickle.dumps(prepared))
         found: list[bool] = []
@@ -239,6 +257,80 @@ class TestShards:
         for thread in threads:
             thread.join()
         assert found == [True] * 8
+
+
+class TestPassingFailures:
+    @pytest.fixture(autouse=True)
+    def small_shards(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
+
+    @pytest.fixture
+    def faulty(self, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        """Recordings that cannot be read as long as they are in it."""
+        paths: set[str] = set()
+        load = audio.load
+
+        def fails(path: str) -> audio.Wave:
+            if path in paths:
+                raise AudioError(f"{path}: cannot be read (input/output error): try again")
+            return load(path)
+
+        monkeypatch.setattr(audio, "load", fails)
+        return paths
+
+    @pytest.mark.parametrize("failing", [[1], [0, 1, 2, 4]])
+    def test_what_can_be_read_later_is_prepared_then(
+        self, table: pa.Table, cache: Path, faulty: set[str], failing: list[int]
+    ) -> None:
+        faulty.update(table["path"].take(failing).to_pylist())
+        first = prepare(table, cache)
+        assert len(first.failures) == len(failing)
+        waves = [first.read(row) for row in range(len(first))]
+        unopened = pickle.loads(pickle.dumps(first))
+        faulty.clear()
+        later, whole = prepare(table, cache), prepare(table, cache.parent / "another")
+        assert later.failures == ()
+        assert later.table.equals(whole.table)
+        for row in range(5):
+            np.testing.assert_array_equal(later.read(row), whole.read(row))
+        for row, wave in enumerate(waves):  # as a run that was going on reads it
+            np.testing.assert_array_equal(first.read(row), wave)
+            np.testing.assert_array_equal(unopened.read(row), wave)
+
+    def test_what_fails_again_is_told_of_and_costs_a_shard_at_most(
+        self, table: pa.Table, cache: Path, faulty: set[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        faulty.update(table["path"].to_pylist()[1:])
+        first = prepare(table, cache)
+        files = sorted(first.folder.iterdir())
+        tried: list[object] = []
+        load = audio.load
+        monkeypatch.setattr(audio, "load", lambda source: (tried.append(source), load(source))[1])
+        again = prepare(table, cache)
+        assert again.failures == first.failures
+        assert len(again) == 1
+        assert 0 < len(tried) <= 2
+        assert sorted(first.folder.iterdir()) == files
+
+    def test_what_holds_no_speech_is_not_tried_again(
+        self, tmp_path: Path, table: pa.Table, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        soundfile.write(tmp_path / "0.wav", np.zeros(RATE), RATE)
+        assert len(prepare(table, cache).failures) == 1
+        monkeypatch.delattr(audio, "load")
+        assert len(prepare(table, cache).failures) == 1
+
+    def test_what_was_prepared_later_and_is_gone_is_prepared_anew(
+        self, table: pa.Table, cache: Path, faulty: set[str]
+    ) -> None:
+        faulty.add(table["path"][1].as_py())
+        prepare(table, cache)
+        faulty.clear()
+        for shard in prepare(table, cache).folder.glob("again-*.i16"):
+            shard.unlink()
+        later = prepare(table, cache)
+        assert later.failures == ()
+        assert len(later.read(1)) == later.lengths[1]
 
 
 class TestKey:
@@ -275,9 +367,9 @@ KILLED = """
 import sys
 from pathlib import Path
 import pyarrow.parquet as pq
-from hive_mtl.learn import prepare as module
-module.SHARD_UTTERANCES = 2
-module.prepare(pq.read_table(sys.argv[1]), Path(sys.argv[2]))
+from hive_mtl.learn import prepare, shards
+shards.SHARD_UTTERANCES = 2
+prepare.prepare(pq.read_table(sys.argv[1]), Path(sys.argv[2]))
 """
 
 

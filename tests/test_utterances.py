@@ -62,6 +62,17 @@ def test_cells_are_text_without_spaces_and_empty_is_null():
     assert done["duration_s"].to_pylist() == [None, None]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.binary(2), pa.binary_view()], ids=str
+)
+def test_bytes_are_left_out_however_they_are_kept(kind):
+    raw = pa.table({"path": ["a.wav"], "speaker": ["ann"], "mood": ["glad"]})
+    audio = pa.array([b"\xff\xfe"], kind)
+    assert conform(raw.append_column("audio", audio)).equals(conform(raw))
+    if kind in (pa.binary(), pa.large_binary()):
+        assert conform(raw.append_column("audio", audio.dictionary_encode())).equals(conform(raw))
+
+
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=6))
 def test_conform_is_settled_after_one_pass(rows):
     speakers, corpora, moods = ([row[i] for row in rows] for i in range(3))

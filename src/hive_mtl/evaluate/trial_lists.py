@@ -47,13 +47,20 @@ def read_trials(path: Path, table: pa.Table) -> Trials:
 
 def _rows_by_name(table: pa.Table) -> dict[str, int]:
     """The row that each name means, or that it is ambiguous; an id goes before an end of a path."""
-    rows: dict[str, int] = {}
-    for row, path in enumerate(table["path"].to_pylist()):
-        for name in _ends(_without_suffix(path)):
-            rows[name] = _AMBIGUOUS if name in rows else row
+    paths = table["path"].to_pylist()
+    rows = _marked((end, row) for row, path in enumerate(paths) for end in _ends(path))
     if "utterance" in table.column_names:
         ids = table["utterance"].to_pylist()
-        rows |= {_without_suffix(name): row for row, name in enumerate(ids) if name is not None}
+        rows |= _marked((name, row) for row, name in enumerate(ids) if name is not None)
+    return rows
+
+
+def _marked(named: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """The row of each name, without its suffix; a name that comes twice is ambiguous."""
+    rows: dict[str, int] = {}
+    for name, row in named:
+        name = _without_suffix(name)
+        rows[name] = _AMBIGUOUS if name in rows else row
     return rows
 
 

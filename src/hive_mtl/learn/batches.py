@@ -106,7 +106,9 @@ class Batches(Dataset[Batch]):
         front_end: FrontEnd,
         seed: int,
     ) -> None:
-        self._prepared, self._tasks, self._config, self._seed = prepared, tasks, config, seed
+        # without the table, which the processes that make batches would each be sent in vain
+        self._prepared = replace(prepared, table=prepared.table.schema.empty_table(), failures=())
+        self._tasks, self._config, self._seed = tasks, config, seed
         self._front_end, self._augment_config = front_end, augment
         self._augmenter = Augmenter(augment)
         labels = {task.name: task.labels_of(prepared.table) for task in tasks}

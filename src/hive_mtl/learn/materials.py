@@ -192,5 +192,8 @@ def _prepared(
         "around them"
     )
     if prepared.failures:
-        say(f"{part}: {len(prepared.failures)} recordings failed and are left out")
+        say(
+            f"{part}: {len(prepared.failures)} recordings failed and are left out; the next run "
+            f"tries those again that cannot be read, and all of them without {prepared.folder}"
+        )
     return prepared

@@ -1,38 +1,28 @@
 """Recordings -> waves or features that training reads at the speed of memory.
 
-Every utterance is decoded, resampled and trimmed once, in parallel, and appended to a shard in the
-form of :mod:`hive_mtl.learn.kept`; an index beside it says where each lies. Training then reads
-only what a crop needs. Memory is bounded by one shard's index, whatever the size of the corpus, and
-a preparation that was interrupted goes on at the first missing shard.
+Every utterance is decoded, resampled and trimmed once, in parallel, and appended to a shard
+(:mod:`hive_mtl.learn.shards`) in the form of :mod:`hive_mtl.learn.kept`. Training then reads only
+what a crop needs. Memory is bounded by one shard's index, whatever the size of the corpus, and a
+preparation that was interrupted goes on at the first missing shard.
 """
 
 import hashlib
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import torch
 
-from hive_mtl import audio
-from hive_mtl.atomic import atomic_write
-from hive_mtl.errors import AudioError, DataError
-from hive_mtl.learn.kept import Array, Floats, Kept, Waves
+from hive_mtl.errors import DataError
+from hive_mtl.learn import shards
+from hive_mtl.learn.kept import Floats, Kept, Waves
+from hive_mtl.learn.shards import Index, OpenShards, tried_again, write_shards
 
-SHARD_UTTERANCES = 2048
 LONGEST_S = 60.0  # as much as the network is ever given at once
-AHEAD = 32  # utterances decoded ahead of the writer
 FORMAT = 3  # raise when what is stored for the same recording changes
 _WAVES = Waves()
 
@@ -57,7 +47,7 @@ class Prepared:
     offset: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     failures: tuple[str, ...]
-    _files: "_OpenShards" = field(repr=False)
+    _files: OpenShards = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -79,7 +69,7 @@ class Prepared:
         item = np.dtype(self.kept.dtype).itemsize * self.kept.width
         position = item * (int(self.offset[row]) + start)
         shard = int(self.shard[row])
-        data = os.pread(self._files.descriptor(shard), item * count, position)
+        data = self._files.read(shard, position, item * count)
         if len(data) < item * count:
             raise DataError(
                 f"{self.folder}: shard {shard} is shorter than its index tells: remove the folder "
@@ -124,22 +114,18 @@ def prepare(
         kept: the form in which they are kept.
         cache: the folder that keeps prepared corpora; by default the user's cache folder. What is
             kept is named by its form, the content of ``table`` and the size and date of every
-            recording.
+            recording. Recordings that could not be read are tried again.
         max_failures: how many utterances may fail; any number if None.
         progress: called with the number of utterances finished since the last call.
 
     Raises:
         DataError: nothing could be decoded, or more than ``max_failures`` failed.
     """
+    if not len(table):
+        raise DataError("no utterances to prepare: check the data and its split column")
     folder = (cache or default_cache()) / _key(table, kept)
-    for number, start in enumerate(range(0, len(table), SHARD_UTTERANCES)):
-        rows = table.slice(start, SHARD_UTTERANCES)
-        shard, index = (folder / f"{number:06d}{suffix}" for suffix in (kept.suffix, ".parquet"))
-        if shard.is_file() and index.is_file():
-            progress(len(rows))
-        else:
-            _write_shard(shard, rows, kept, progress)
-    return _open(table, folder, kept, max_failures)
+    write_shards(folder, table, kept, progress)
+    return _opened(table, folder, tried_again(folder, table, kept), kept, max_failures)
 
 
 def in_pieces(table: pa.Table, longest_s: float = LONGEST_S) -> pa.Table:
@@ -157,102 +143,41 @@ def in_pieces(table: pa.Table, longest_s: float = LONGEST_S) -> pa.Table:
     return pa.table(columns)
 
 
-def _write_shard(path: Path, rows: pa.Table, kept: Kept, progress: Callable[[int], None]) -> None:
-    offsets, lengths, problems, position = [], [], [], 0
-    with atomic_write(path) as temporary, temporary.open("wb") as shard:
-        for items, problem in _decoded(rows, kept):
-            shard.write(items.tobytes())
-            offsets.append(position)
-            lengths.append(len(items))
-            problems.append(problem)
-            position += len(items)
-            progress(1)
-    index = pa.table(
-        {"offset": offsets, "length": lengths, "problem": pa.array(problems, pa.string())}
-    )
-    with atomic_write(path.with_suffix(".parquet")) as temporary:
-        pq.write_table(index, temporary)
-
-
-def _decoded(rows: pa.Table, kept: Kept) -> Iterator[tuple[Array, str | None]]:
-    """What is kept of the rows, in order, decoded a little ahead by all cores."""
-    columns = [rows[name].to_pylist() for name in ("path", "start_s", "duration_s")]
-    segments = zip(*columns, strict=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool, _one_thread_each():
-        pending = [pool.submit(_decode, kept, *segment) for segment in islice(segments, AHEAD)]
-        while pending:
-            yield pending.pop(0).result()
-            pending.extend(pool.submit(_decode, kept, *segment) for segment in islice(segments, 1))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keeps torch from sharing the work on one recording among cores that all have their own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _decode(
-    kept: Kept, path: str, start_s: float, duration_s: float | None
-) -> tuple[Array, str | None]:
-    nothing = np.zeros(0, dtype=kept.dtype)
-    whole = start_s == 0.0 and duration_s is None
-    source = path if whole else audio.Segment(Path(path), start_s, duration_s)
-    try:
-        recording = audio.load(source)
-    except AudioError as error:
-        return nothing, str(error)
-    # asked of the whole: without the silence around it a held vowel has nothing to rise above
-    if not audio.speech_frames(recording).any():
-        return nothing, f"{path}: no speech found: check the recording"
-    return kept.of(recording), None
-
-
-def _open(table: pa.Table, folder: Path, kept: Kept, max_failures: int | None) -> Prepared:
-    indices = [
-        pq.read_table(folder / f"{number:06d}.parquet").append_column(
-            "shard", pa.array(np.full(min(SHARD_UTTERANCES, len(table) - start), number))
-        )
-        for number, start in enumerate(range(0, len(table), SHARD_UTTERANCES))
-    ]
-    if not indices:
-        raise DataError("no utterances to prepare: check the data and its split column")
-    index = pa.concat_tables(indices)
-    failures = tuple(index["problem"].drop_null().to_pylist())
+def _opened(
+    table: pa.Table, folder: Path, index: Index, kept: Kept, max_failures: int | None
+) -> Prepared:
+    failures = tuple(index.problem.drop_null().to_pylist())
     if max_failures is not None and len(failures) > max_failures:
         raise DataError(
             f"{len(failures)} of {len(table)} recordings failed, more than the {max_failures} "
             f"allowed; the first: {failures[0]}"
         )
-    good = pc.is_null(index["problem"])
+    good = pc.is_null(index.problem)
     if not pc.any(good).as_py():
         raise DataError(
             f"none of {len(table)} recordings could be prepared; the first: {failures[0]}"
         )
-    index, table = index.filter(good), table.filter(good)
-    lengths = index["length"].to_numpy()
+    table = table.filter(good)
+    shard, offset, lengths = (
+        each[good.to_numpy()] for each in (index.shard, index.offset, index.length)
+    )
     place = table.schema.get_field_index("duration_s")
     known = pc.coalesce(table["duration_s"], pa.array(lengths / kept.per_second))
-    table = table.set_column(place, "duration_s", known)
     return Prepared(
         folder=folder,
-        table=table,
+        table=table.set_column(place, "duration_s", known),
         kept=kept,
-        shard=index["shard"].to_numpy(),
-        offset=index["offset"].to_numpy(),
+        shard=shard,
+        offset=offset,
         lengths=lengths,
         failures=failures,
-        _files=_OpenShards(folder, kept.suffix),
+        _files=OpenShards(folder, index.names),
     )
 
 
 def _key(table: pa.Table, kept: Kept) -> str:
     """Names a preparation: its form, the utterances, the size and date of every recording."""
-    digest = hashlib.sha256(f"{FORMAT} {SHARD_UTTERANCES} {kept}".encode())
+    digest = hashlib.sha256(f"{FORMAT} {shards.SHARD_UTTERANCES} {kept}".encode())
     for batch in table.select(["path", "start_s", "duration_s"]).to_batches():
         for path, start_s, duration_s in zip(*batch.to_pydict().values(), strict=True):
             try:
@@ -262,34 +187,3 @@ def _key(table: pa.Table, kept: Kept) -> str:
                 state = "missing"
             digest.update(f"{path}\t{start_s}\t{duration_s}\t{state}\n".encode())
     return digest.hexdigest()[:16]
-
-
-class _OpenShards:
-    """File descriptors by shard, opened on first use in each process."""
-
-    def __init__(self, folder: Path, suffix: str) -> None:
-        self.folder, self.suffix = folder, suffix
-        self._open: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def descriptor(self, number: int) -> int:
-        with self._lock:
-            if number not in self._open:
-                path = self.folder / f"{number:06d}{self.suffix}"
-                try:
-                    self._open[number] = os.open(path, os.O_RDONLY)
-                except OSError as error:
-                    raise DataError(
-                        f"{path}: cannot be read ({error.strerror}): run again to prepare it anew"
-                    ) from error
-            return self._open[number]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "suffix": self.suffix}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def __del__(self) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)

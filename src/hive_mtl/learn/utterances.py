@@ -226,8 +226,9 @@ def _cells(table: pa.Table, origin: str) -> dict[str, pa.ChunkedArray]:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    is_binary: bool = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return is_binary
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_sized: bool = pa.types.is_fixed_size_binary(kind)
+    return is_sized or kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -19,6 +19,7 @@ from hive_mtl import audio
 from hive_mtl.errors import AudioError, ConfigError, DataError
 from hive_mtl.learn import registry
 from hive_mtl.learn.corpora._names import corpus_name, own_splits
+from hive_mtl.learn.corpora._repeats import without_repeats
 
 _CATCH_ALL = "folder"  # any folder of recordings looks like it, so the others are asked first
 _BATCH = 4096  # headers asked for at a time
@@ -56,17 +57,23 @@ def read(data: str | os.PathLike[str]) -> pa.Table:
 def read_all(data: Sequence[str]) -> pa.Table:
     """The union of corpora, with the label columns of each.
 
+    A recording, or a part of one, that several of them name counts once, as the first says: the
+    whole of a corpus goes before its parts.
+
     Args:
         data: as for :func:`read_each`.
 
     Raises:
         ConfigError, DataError: as :func:`read_each` does.
     """
-    return pa.concat_tables(read_each(data).values(), promote_options="default")
+    tables = read_each(data)
+    if len(tables) > 1:
+        tables = without_repeats(tables, sorted(tables, key=_is_part))
+    return pa.concat_tables(tables.values(), promote_options="default")
 
 
 def read_each(data: Sequence[str]) -> dict[str, pa.Table]:
-    """The table of utterances of each of ``data``, in its order; what is named twice counts once.
+    """The table of utterances of each of ``data``, in its order; a name given twice counts once.
 
     A part of a corpus that is given beside a part for training, such as LibriSpeech's 'test-clean'
     beside 'train-clean-100', is of the split that its name tells.
@@ -122,6 +129,12 @@ def _existing(name: str) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder: check the path")
     return path
+
+
+def _is_part(data: str) -> bool:
+    """Whether it is a part of its corpus, which knows less of its rows, such as their split."""
+    reader, path = _choose(data)
+    return reader.root(path) in path.resolve().parents
 
 
 def _rows(reader: Reader, path: Path) -> pa.Table:
