@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +40,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     holds the older folder.
 
     Raises:
-        DataError: the place cannot be written (no such folder, no permission, disk full).
+        DataError: the place cannot be written (no such folder, no permission, disk full), or is a
+            device or a pipe.
         OSError: any other that is raised inside, as it is.
     """
     path = Path(path)
+    if _is_special(path):
+        raise DataError(f"{path}: is a device or a pipe: give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -67,6 +71,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def what_to_do(error: OSError) -> str:
     """The end of a line about a file or folder that the system refused."""
     return _WHAT_TO_DO.get(error.errno or 0, "try again or choose another place")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a file would take the place of what is neither file nor folder, as /dev/null is."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or writing says what is wrong
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _is_about(path: Path, holder: Path, error: OSError) -> bool:
