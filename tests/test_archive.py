@@ -115,6 +115,16 @@ def test_what_changes_is_embedded_anew_and_what_goes_drops_out(model, archive, e
     assert len(entries(archive)) == 3
 
 
+def test_what_cannot_be_listed_does_not_drop_out(model, archive, lock) -> None:
+    (archive / "locked").mkdir()
+    soundfile.write(archive / "locked" / "d.wav", voice(5, seed=9), RATE)
+    look(model, archive)
+    lock(archive / "locked")
+    with pytest.raises(hive.DataError, match="locked: cannot be listed"):
+        look(model, archive)
+    assert len(entries(archive)) == 4
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 

@@ -161,6 +161,17 @@ def test_embed_stops_at_the_limit_of_failures_and_keeps_what_is_done(run: Run) -
         assert list(vectors) == ["low.wav"]
 
 
+def test_embed_leaves_out_no_folder_silently(run: Run, lock: Callable[[Path], None]) -> None:
+    lock(Path("people/ann"))
+    status, out, err = embed(run, ["people"])
+    assert (status, out) == (2, "")
+    assert err == (
+        "hive-mtl: people/ann: cannot be listed (permission denied): check the permissions or "
+        "choose another place\n"
+    )
+    assert not Path("out.npz").exists()
+
+
 def test_embed_leaves_no_file_where_nothing_could_be_embedded(run: Run) -> None:
     status, out, err = embed(run, ["a.wav"])
     assert (status, out) == (2, "")

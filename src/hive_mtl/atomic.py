@@ -45,7 +45,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OSError: any other that is raised inside, as it is.
     """
     path = Path(path)
-    if _is_special(path):
+    if is_special(path):  # a file would take its place
         raise DataError(f"{path}: is a device or a pipe: give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,18 +68,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def is_special(path: Path) -> bool:
+    """Whether it is a device, a pipe or a socket; not where the system does not tell."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or opening it says what is wrong
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def what_to_do(error: OSError) -> str:
     """The end of a line about a file or folder that the system refused."""
     return _WHAT_TO_DO.get(error.errno or 0, "try again or choose another place")
-
-
-def _is_special(path: Path) -> bool:
-    """Whether a file would take the place of what is neither file nor folder, as /dev/null is."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:  # nothing is there, or writing says what is wrong
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _is_about(path: Path, holder: Path, error: OSError) -> bool:
