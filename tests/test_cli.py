@@ -1,5 +1,6 @@
 """The command line as a user of the shell meets it: answers, exit statuses, one line a problem."""
 
+import errno
 import json
 import os
 import shutil
@@ -159,6 +160,23 @@ def test_embed_stops_at_the_limit_of_failures_and_keeps_what_is_done(run: Run) -
     assert "1 recordings were not tried" in err.splitlines()[-1]
     with np.load("out.npz") as vectors:
         assert list(vectors) == ["low.wav"]
+
+
+def test_embed_skips_what_cannot_be_looked_at(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, locked = os.stat, str(place / "locked" / "a.wav")
+
+    def refuse(path: str | os.PathLike[str], **options: bool) -> os.stat_result:
+        if str(path) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    too_long = "x" * 300 + ".wav"
+    status, out, err = embed(run, [locked, too_long, "low.wav"])
+    assert (status, out[:6]) == (2, "1 of 3")
+    assert [line.split(":")[1] for line in err.splitlines()] == [f" {locked}", f" {too_long}"]
 
 
 def test_embed_leaves_out_no_folder_silently(run: Run, lock: Callable[[Path], None]) -> None:

@@ -163,6 +163,12 @@ def test_a_bad_table_is_refused(tmp_path: Path, name: str, text: str, reason: st
         read_labelled(tmp_path / "gone.csv")
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    for suffix, reason in ((".csv", "File name too long"), ("", "neither a folder nor a table")):
+        with pytest.raises(DataError, match=reason):
+            read_labelled(tmp_path / ("x" * 300 + suffix))
+
+
 def test_the_command_draws_a_folder_and_names_what_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

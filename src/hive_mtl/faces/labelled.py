@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from hive_mtl.audio import Segment, find_recordings
+from hive_mtl.audio import Segment, find_recordings, is_folder
 from hive_mtl.errors import DataError
 
 SPEAKER = "speaker"
@@ -34,7 +34,7 @@ def read_labelled(place: Path) -> list[Labelled]:
     Raises:
         DataError: there are no recordings, or the file is not such a table.
     """
-    found = list(_of_folder(place) if place.is_dir() else _of_table(place))
+    found = list(_of_folder(place) if is_folder(place) else _of_table(place))
     if not found:
         raise DataError(f"{place}: no recordings in it: give another folder or table")
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.audio import Source
+from hive_mtl.audio import Source, is_folder
 from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
 from hive_mtl.use import hub, stored_calibration
@@ -289,7 +289,7 @@ def _model_file(path: str | os.PathLike[str] | None) -> Path:
         return hub.fetch(path)
     if path is not None:
         given = Path(path).absolute()  # children and copies load it again, maybe from elsewhere
-        return given / "model.onnx" if given.is_dir() else given
+        return given / "model.onnx" if is_folder(given) else given
     shipped = stored_calibration.shipped_model()
     if not shipped.is_file():
         raise ModelError("this installation ships no model: give the path of a trained one")

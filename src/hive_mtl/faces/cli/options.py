@@ -29,18 +29,17 @@ def in_folders(sources: Iterable[str]) -> Iterator[str]:
     Raises:
         DataError: a folder has none.
     """
-    from hive_mtl.audio import find_recordings
+    from hive_mtl.audio import find_recordings, is_folder
 
     for source in sources:
-        folder = Path(source)
-        if not folder.is_dir():
+        if not is_folder(source):
             yield source
             continue
-        found = find_recordings(folder)
+        found = find_recordings(source)
         if not found:
             raise DataError(f"{source}: a folder without recordings: give another")
         for recording in found:
-            yield f"{source.rstrip('/')}/{recording.relative_to(folder)}"
+            yield f"{source.rstrip('/')}/{recording.relative_to(source)}"
 
 
 @Parameter(name="*")
