@@ -57,18 +57,18 @@ def load(
         ModelError: there is no model, or it is broken, changed, foreign or of another format; or
             the calibration is damaged or for another model.
     """
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
     network = Network(_model_file(path), device)
-    model_id = network.description.model_id
-    in_force: Calibration | None
-    if calibration is not None:
-        in_force = stored_calibration.read(Path(calibration), model_id)
-    else:
-        in_force = stored_calibration.find(network.path, model_id) or (
-            network.description.calibration
-        )
-    return Model(network, threads or cores(), in_force)
+    own = network.description
+    in_force = stored_calibration.find(network.path, own.model_id, calibration) or own.calibration
+    return Model(network, cores() if threads is None else threads, in_force)
+
+
+def load_as_exported(
+    path: str | os.PathLike[str] | None = None, *, threads: int | None = None, device: str = "cpu"
+) -> "Model":
+    """Likewise, whatever calibration is kept for the model: it may be what is to be made anew."""
+    network = Network(_model_file(path), device)
+    return Model(network, cores() if threads is None else threads, network.description.calibration)
 
 
 class Model:
