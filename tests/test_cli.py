@@ -436,6 +436,24 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
         assert command_line(*words, stdout=closed) == (141, b"")
 
 
+@pytest.mark.parametrize(
+    ("closed", "recording", "status", "out", "err"),
+    [
+        ("1", "low.wav", 0, "", ""),
+        ("2", "low.wav", 0, "gender", ""),
+        ("1", "gone.wav", 2, "", "hive-mtl: gone.wav"),
+        ("2", "gone.wav", 2, "", ""),
+    ],
+)
+def test_a_closed_stream_takes_what_is_said_in_silence(
+    place: Path, closed: str, recording: str, status: int, out: str, err: str
+) -> None:
+    words = ("-m", "hive_mtl.faces.cli", "attributes", recording, "--model", "tiny.onnx")
+    command = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:6], done.stderr[:18]) == (status, out, err)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_costs_one_line(place: Path) -> None:
     with Path("/dev/full").open("wb") as full:
