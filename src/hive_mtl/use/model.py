@@ -222,7 +222,7 @@ class Model:
 
         Raises:
             ConfigError: there are fewer recordings than ``voices``.
-            DataError: fewer than two recordings have enough speech, or there are too many.
+            DataError: fewer than two recordings or ``voices`` have speech, or there are too many.
             MissingExtraError: scikit-learn is not installed.
             ModelError: the model has no calibration, and ``voices`` is not given.
         """
