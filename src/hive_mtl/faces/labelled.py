@@ -16,6 +16,7 @@ SPEAKER = "speaker"
 _DELIMITED = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
 _PLACE = ("path", "start_s", "duration_s")
+_Row = dict[str | None, Any]  # None has the cells beyond the header's
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +56,26 @@ def _of_table(table: Path) -> Iterator[Labelled]:
         raise DataError(f"{table}: neither a folder nor a table: give a folder, .csv or .jsonl")
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = _delimited(file) if suffix in _DELIMITED else filter(str.strip, file)
+            rows = _delimited(file) if suffix in _DELIMITED else _json_lines(file, table)
             for number, row in enumerate(rows, 1):
-                where = f"{table}, row {number}"
-                cells = _object(row, where) if isinstance(row, str) else row
-                yield _labelled(cells, table.parent, where)
+                yield _labelled(row, table.parent, f"{table}, row {number}")
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{table}: cannot be read as a table ({reason}): correct it") from error
 
 
-def _delimited(file: TextIO) -> Iterator[dict[str | None, Any]]:
+def _delimited(file: TextIO) -> Iterator[_Row]:
     header = file.readline()
     file.seek(0)
     return csv.DictReader(file, delimiter=max(",;\t", key=header.count))
 
 
-def _object(line: str, where: str) -> dict[str | None, Any]:
+def _json_lines(file: TextIO, table: Path) -> Iterator[_Row]:
+    for number, line in enumerate(filter(str.strip, file), 1):
+        yield _object(line, f"{table}, row {number}")
+
+
+def _object(line: str, where: str) -> _Row:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -82,7 +86,7 @@ def _object(line: str, where: str) -> dict[str | None, Any]:
     return row
 
 
-def _labelled(row: dict[str | None, Any], folder: Path, where: str) -> Labelled:
+def _labelled(row: _Row, folder: Path, where: str) -> Labelled:
     cells = {
         name: text
         for name, cell in row.items()
