@@ -1,6 +1,10 @@
 """What several test files share."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -17,3 +21,19 @@ def shared_speech() -> Path:
     if not (SHARED_SPEECH / "manifest.csv").is_file():
         pytest.skip(f"needs the real speech of {SHARED_SPEECH}, which is not here")
     return SHARED_SPEECH
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder one that may not be listed, for root as well."""
+    scandir = os.scandir
+
+    def forbid(folder: Path) -> None:
+        def refuse(place: Any = ".") -> Any:
+            if Path(os.fsdecode(place)).absolute() == folder.absolute():
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+            return scandir(place)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return forbid

@@ -1,6 +1,7 @@
 """The index of an archive: made once, kept up to date, never trusted blindly."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,16 @@ def test_what_changes_is_embedded_anew_and_what_goes_drops_out(model, archive, e
     assert len(entries(archive)) == 3
 
 
+def test_what_cannot_be_listed_does_not_drop_out(model, archive, lock) -> None:
+    (archive / "locked").mkdir()
+    soundfile.write(archive / "locked" / "d.wav", voice(5, seed=9), RATE)
+    look(model, archive)
+    lock(archive / "locked")
+    with pytest.raises(hive.DataError, match="locked: cannot be listed"):
+        look(model, archive)
+    assert len(entries(archive)) == 4
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -200,6 +211,29 @@ def test_an_index_of_another_model_is_refused(model, archive, tmp_path) -> None:
     another = hive.load(save_tiny_model(tmp_path / "other.onnx", other), threads=1)
     with pytest.raises(hive.ModelError, match=r"tiny-0123456789ab; this one is other-"):
         look(another, archive)
+
+
+def test_an_index_that_is_given_is_of_one_archive(model, archive, tmp_path) -> None:
+    index, other = tmp_path / "index", tmp_path / "other"
+    look(model, archive, index)
+    shutil.copytree(archive, other)
+    with pytest.raises(hive.DataError, match=f"{index}: is the index of {archive}: give another"):
+        look(model, other, index)
+    (tmp_path / "link").symlink_to(archive)
+    look(model, tmp_path / "link", index)
+    assert len(list(index.glob("*.npz"))) == 3
+
+
+def test_an_index_that_does_not_tell_its_archive_becomes_that_of_the_next(
+    model, archive, tmp_path, embedded
+) -> None:
+    look(model, archive)
+    index = (archive / INDEX_FOLDER).rename(tmp_path / "index")
+    look(model, archive, index)
+    assert len(embedded) == 3
+    shutil.copytree(archive, tmp_path / "other")
+    with pytest.raises(hive.DataError, match="is the index of"):
+        look(model, tmp_path / "other", index)
 
 
 def test_folders_that_are_no_archive_are_refused(model, tmp_path) -> None:

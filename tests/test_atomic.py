@@ -69,6 +69,33 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(os.devnull)
+    for path in (pipe, link):
+        with (
+            pytest.raises(DataError, match=rf"{path}: is a device or a pipe: give the name"),
+            atomic_write(path),
+        ):
+            pass
+    assert pipe.is_fifo()
+    assert link.is_char_device()
+    assert contents(tmp_path) == ["link", "pipe"]
+
+
+def test_a_link_gives_way_to_the_file(tmp_path: Path) -> None:
+    older, link, broken = tmp_path / "older.txt", tmp_path / "link", tmp_path / "broken"
+    older.write_text("old")
+    link.symlink_to(older)
+    broken.symlink_to(tmp_path / "nowhere")
+    for path in (link, broken):
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+        assert path.read_text() == "new"
+    assert older.read_text() == "old"
+
+
 def test_an_error_that_is_not_about_the_place_stays_what_it_is(tmp_path: Path) -> None:
     def copy_from(source: Path) -> None:
         with atomic_write(tmp_path / "file.txt") as temporary:

@@ -406,8 +406,30 @@ class TestFindRecordings:
         assert found == [tmp_path / "corpus" / "voice" / "a.wav"]
 
     def test_no_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="is not a folder"):
-            audio.find_recordings(tmp_path / "absent")
+        for name in ("absent", "x" * 300):
+            with pytest.raises(DataError, match="is not a folder"):
+                audio.find_recordings(tmp_path / name)
+
+    def test_a_folder_that_cannot_be_listed(
+        self, tmp_path: Path, lock: Callable[[Path], None]
+    ) -> None:
+        locked = tmp_path / "locked"
+        locked.mkdir()
+        (tmp_path / "a.wav").touch()
+        lock(locked)
+        with pytest.raises(
+            DataError, match=rf"{locked}: cannot be listed \(permission denied\): check the perm"
+        ):
+            audio.find_recordings(tmp_path)
+
+    def test_what_is_no_file_is_left_out(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.wav")
+        (tmp_path / "device.wav").symlink_to(os.devnull)
+        (tmp_path / "file.wav").touch()
+        (tmp_path / "link.wav").symlink_to("file.wav")
+        (tmp_path / "nowhere.wav").symlink_to("gone.wav")  # decoding it says what is wrong
+        found = [path.name for path in audio.find_recordings(tmp_path)]
+        assert found == ["file.wav", "link.wav", "nowhere.wav"]
 
 
 def noise(seconds: float, level: float, seed: int = 0) -> Wave:

@@ -225,6 +225,31 @@ def test_a_stored_calibration_that_does_not_fit_costs_one_line(
         hive.load("tiny.onnx", calibration=stored)
 
 
+@pytest.mark.parametrize("another", [False, True])
+def test_a_stored_calibration_that_does_not_fit_can_be_made_anew(
+    place: Path, capsys: pytest.CaptureFixture[str], another: bool
+) -> None:
+    calibrating = ("calibrate", "pairs.txt", "--model", "tiny.onnx")
+    assert run(capsys, *calibrating)[0] == 0
+    whole, fitted = Path(STORED).read_text(), hive.load("tiny.onnx").calibration
+    Path(STORED).write_text(whole.replace("tiny-", "other-") if another else "{")
+    status, _, err = run(capsys, *calibrating)
+    assert (status, err) == (0, "")
+    assert hive.load("tiny.onnx").calibration == fitted
+
+
+def test_a_wrong_file_for_a_calibration_is_not_to_be_deleted(
+    place: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = str(recordings / "0-0.wav")
+    asked = ("--model", "tiny.onnx", "--calibration", "pairs.txt")
+    for words in (("verify", one, one), ("calibrate", "pairs.txt")):
+        status, out, err = run(capsys, *words, *asked)
+        assert (status, out) == (2, "")
+        assert err.startswith("hive-mtl: pairs.txt: no whole calibration")
+        assert err.endswith("give a file that hive-mtl calibrate wrote for this model\n")
+
+
 def test_the_shipped_models_calibration_lies_with_the_users_data(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

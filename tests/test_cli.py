@@ -1,5 +1,6 @@
 """The command line as a user of the shell meets it: answers, exit statuses, one line a problem."""
 
+import errno
 import json
 import os
 import shutil
@@ -159,6 +160,34 @@ def test_embed_stops_at_the_limit_of_failures_and_keeps_what_is_done(run: Run) -
     assert "1 recordings were not tried" in err.splitlines()[-1]
     with np.load("out.npz") as vectors:
         assert list(vectors) == ["low.wav"]
+
+
+def test_embed_skips_what_cannot_be_looked_at(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, locked = os.stat, str(place / "locked" / "a.wav")
+
+    def refuse(path: str | os.PathLike[str], **options: bool) -> os.stat_result:
+        if str(path) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    too_long = "x" * 300 + ".wav"
+    status, out, err = embed(run, [locked, too_long, "low.wav"])
+    assert (status, out[:6]) == (2, "1 of 3")
+    assert [line.split(":")[1] for line in err.splitlines()] == [f" {locked}", f" {too_long}"]
+
+
+def test_embed_leaves_out_no_folder_silently(run: Run, lock: Callable[[Path], None]) -> None:
+    lock(Path("people/ann"))
+    status, out, err = embed(run, ["people"])
+    assert (status, out) == (2, "")
+    assert err == (
+        "hive-mtl: people/ann: cannot be listed (permission denied): check the permissions or "
+        "choose another place\n"
+    )
+    assert not Path("out.npz").exists()
 
 
 def test_embed_leaves_no_file_where_nothing_could_be_embedded(run: Run) -> None:
@@ -412,6 +441,24 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
     with os.fdopen(write, "wb") as closed:
         words = ("attributes", "low.wav", "--model", "tiny.onnx")
         assert command_line(*words, stdout=closed) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("closed", "recording", "status", "out", "err"),
+    [
+        ("1", "low.wav", 0, "", ""),
+        ("2", "low.wav", 0, "gender", ""),
+        ("1", "gone.wav", 2, "", "hive-mtl: gone.wav"),
+        ("2", "gone.wav", 2, "", ""),
+    ],
+)
+def test_a_closed_stream_takes_what_is_said_in_silence(
+    place: Path, closed: str, recording: str, status: int, out: str, err: str
+) -> None:
+    words = ("-m", "hive_mtl", "attributes", recording, "--model", "tiny.onnx")
+    command = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:6], done.stderr[:18]) == (status, out, err)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -97,6 +97,10 @@ def test_what_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         cluster(KnownModel(), [])
     with pytest.raises(ConfigError, match="3 groups of 2: give a number from 1 to 2"):
         cluster(KnownModel(), ["a-1", "a-2"], voices=3)
+    with pytest.raises(
+        DataError, match=r"2 of 3 recordings .* 1 failed, such as !-1: unreadable.* from 1 to 2"
+    ):
+        cluster(KnownModel(), ["a-1", "b-1", "!-1"], voices=3)
     with pytest.raises(DataError, match=r"1 of 1 recordings can be grouped: give two"):
         cluster(KnownModel(), ["a-1"])
     with pytest.raises(DataError, match=r"0 of 2 .* 2 failed, such as !-1: unreadable"):

@@ -187,6 +187,11 @@ def test_a_bad_model_is_refused_in_one_line(tmp_path: Path, kind: str, words: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_of_a_name_that_is_too_long_is_refused() -> None:
+    with pytest.raises(hive.ModelError, match="xxx: cannot be read"):
+        hive.load("x" * 300)
+
+
 def _changed(file: Path, kind: str) -> None:
     whole = file.read_bytes()
     other = bytearray(whole)

@@ -69,6 +69,21 @@ def test_threads_and_blocks_change_nothing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(parts[0], whole[0])
 
 
+@pytest.mark.parametrize("voices", [1_500, 1_999, 2_000, 5_500])
+def test_as_many_are_chosen_as_are_asked_for(monkeypatch, voices):
+    chosen, first = [], nearest._first
+
+    def count(rows, products, k):
+        chosen.append(len(rows))
+        return first(rows, products, k)
+
+    monkeypatch.setattr(nearest, "_SAMPLE", 1_000)
+    monkeypatch.setattr(nearest, "_first", count)
+    vectors, asked = draw(voices), draw(50, seed=1)
+    nearest.highest_by_part(vectors, asked, (vectors, asked), 5, candidates=300)
+    assert np.mean(chosen) == pytest.approx(300, rel=0.1)
+
+
 def voices_and_recordings(count, queries, dim=64):
     """Voices that lie mostly along some axes, and recordings with a cosine of about 0.6."""
     generator = np.random.default_rng(0)

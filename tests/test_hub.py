@@ -110,6 +110,7 @@ class TestFetching:
             ("org/gated", "asks for consent"),
             ("org/data", "without a model.onnx"),
             ("org/not--allowed", "not a name that the Hub allows"),
+            ("org/" + "x" * 300, "not a name that the Hub allows"),
         ],
     )
     def test_what_is_not_to_be_had_is_one_line(

@@ -128,7 +128,7 @@ def test_a_folder_has_its_speakers_by_its_folders(tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("t.csv", "path,gender,start_s,duration_s\na.wav,f,,\nb.wav,,1,2\n"),
-        ("t.csv", "path;gender;start_s;duration_s\na.wav;f;;9\nb.wav;;1;2\n"),
+        ("t.csv", "path;gender;start_s;duration_s\na.wav;f;;\nb.wav;;1;2\n"),
         (
             "t.jsonl",
             """{"path": "a.wav", "gender": "f"}
@@ -149,18 +149,34 @@ def test_a_table_has_its_labels_in_its_columns(tmp_path: Path, name: str, text: 
     [
         ("t.txt", "a.wav", "neither a folder nor a table"),
         ("t.csv", "file\na.wav\n", "row 1: no path"),
-        ("t.csv", "path,start_s\na.wav,soon\n", "cannot be read as a table"),
+        ("t.csv", "path,start_s\na.wav,\nb.wav,soon\n", r"t\.csv, row 2: start_s is 'soon': give"),
+        ("t.csv", "path,duration_s\na.wav,-1\n", r"t\.csv, row 1: duration_s is '-1': give"),
+        ("t.csv", "path,start_s\na.wav,nan\n", r"t\.csv, row 1: start_s is 'nan': give"),
         ("t.csv", "path\n", "no recordings"),
-        ("t.jsonl", "[1]\n", "not an object"),
-        ("t.jsonl", "{\n", "cannot be read as a table"),
+        ("t.jsonl", '{"path": "a.wav"}\n[1]\n', r"t\.jsonl, row 2: is '\[1\]' and not an object"),
+        ("t.jsonl", '{"path": "a.wav"}\n\n{,}\n', r"t\.jsonl, row 2: is no JSON \(.*character 2"),
+        ("t.csv", "path\na\xff.wav\n", "cannot be read as a table"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path: Path, name: str, text: str, reason: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(DataError, match=reason):
         read_labelled(tmp_path / name)
     with pytest.raises(DataError, match="cannot be read"):
         read_labelled(tmp_path / "gone.csv")
+
+
+def test_a_part_may_be_told_by_its_length_alone(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,start_s,duration_s\na.wav,,2.5\nb.wav,3,\n")
+    first, second = read_labelled(tmp_path / "t.csv")
+    assert first.sound == Segment(tmp_path / "a.wav", 0.0, 2.5)
+    assert second.sound == Segment(tmp_path / "b.wav", 3.0, None)
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    for suffix, reason in ((".csv", "File name too long"), ("", "neither a folder nor a table")):
+        with pytest.raises(DataError, match=reason):
+            read_labelled(tmp_path / ("x" * 300 + suffix))
 
 
 def test_the_command_draws_a_folder_and_names_what_fails(

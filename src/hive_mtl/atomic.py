@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +40,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     holds the older folder.
 
     Raises:
-        DataError: the place cannot be written (no such folder, no permission, disk full).
+        DataError: the place cannot be written (no such folder, no permission, disk full), or is a
+            device or a pipe.
         OSError: any other that is raised inside, as it is.
     """
     path = Path(path)
+    if is_special(path):  # a file would take its place
+        raise DataError(f"{path}: is a device or a pipe: give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -62,6 +66,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a device, a pipe or a socket; not where the system does not tell."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or opening it says what is wrong
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def what_to_do(error: OSError) -> str:

@@ -9,6 +9,7 @@ from hive_mtl.audio.sources import (
     Wave,
     describe_source,
     find_recordings,
+    is_folder,
 )
 from hive_mtl.audio.speech import (
     Quality,
@@ -29,6 +30,7 @@ __all__ = [
     "describe_source",
     "duration_s",
     "find_recordings",
+    "is_folder",
     "load",
     "quality",
     "quality_and_speech",

@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, SupportsFloat
+from typing import Any, BinaryIO, NoReturn, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.atomic import is_special, what_to_do
 from hive_mtl.errors import DataError
 
 SAMPLE_RATE = 16_000
@@ -67,27 +68,43 @@ def describe_source(source: Source) -> str:
     return _printable(name) if isinstance(name, str) else type(source).__name__
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a folder; not where the system does not tell, as of names that are too long."""
+    return os.path.isdir(path)  # noqa: PTH112 - that of Path raises there
+
+
 def find_recordings(folder: str | os.PathLike[str]) -> list[Path]:
-    """All recordings in a folder and the folders in it, sorted; hidden files are left out.
+    """All recordings in a folder and the folders in it, sorted.
+
+    Hidden files are left out, and what is no file, as a pipe.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or it or one in it cannot be listed.
     """
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         raise DataError(f"{_printable(folder)}: is not a folder: give a folder of recordings")
     return sorted(_walk(Path(folder)))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     visited: set[Path] = set()  # links are followed, and a link may lead back to a folder above it
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = Path(place).resolve()
         if real in visited:
             folders.clear()
             continue
         visited.add(real)
         paths = (Path(place, name) for name in names if not name.startswith("."))
-        yield from (path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES)
+        recordings = (path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES)
+        # a pipe might be waited for without end
+        yield from (path for path in recordings if not is_special(path))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    reason = (error.strerror or str(error)).lower()
+    raise DataError(
+        f"{_printable(error.filename)}: cannot be listed ({reason}): {what_to_do(error)}"
+    ) from error
 
 
 def _printable(path: str | os.PathLike[str]) -> str:

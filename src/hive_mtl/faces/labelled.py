@@ -3,17 +3,20 @@
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
-from hive_mtl.audio import Segment, find_recordings
+from hive_mtl.audio import Segment, find_recordings, is_folder
 from hive_mtl.errors import DataError
 
 SPEAKER = "speaker"
 _DELIMITED = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
 _PLACE = ("path", "start_s", "duration_s")
+_Row = dict[str | None, Any]  # None has the cells beyond the header's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ def read_labelled(place: Path) -> list[Labelled]:
     Raises:
         DataError: there are no recordings, or the file is not such a table.
     """
-    found = list(_of_folder(place) if place.is_dir() else _of_table(place))
+    found = list(_of_folder(place) if is_folder(place) else _of_table(place))
     if not found:
         raise DataError(f"{place}: no recordings in it: give another folder or table")
     return found
@@ -51,42 +54,59 @@ def _of_table(table: Path) -> Iterator[Labelled]:
     suffix = table.suffix.lower()
     if suffix not in (*_DELIMITED, *_JSON_LINES):
         raise DataError(f"{table}: neither a folder nor a table: give a folder, .csv or .jsonl")
-    rows = _delimited if suffix in _DELIMITED else _json_lines
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(rows(file), 1):
-                yield _labelled(row, table, number)
+            rows = _delimited(file) if suffix in _DELIMITED else _json_lines(file, table)
+            for number, row in enumerate(rows, 1):
+                yield _labelled(row, table.parent, f"{table}, row {number}")
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{table}: cannot be read as a table ({reason}): correct it") from error
 
 
-def _delimited(file: TextIO) -> Iterator[dict[str | None, Any]]:
+def _delimited(file: TextIO) -> Iterator[_Row]:
     header = file.readline()
     file.seek(0)
     return csv.DictReader(file, delimiter=max(",;\t", key=header.count))
 
 
-def _json_lines(file: TextIO) -> Iterator[dict[str | None, Any]]:
-    for line in filter(str.strip, file):
+def _json_lines(file: TextIO, table: Path) -> Iterator[_Row]:
+    for number, line in enumerate(filter(str.strip, file), 1):
+        yield _object(line, f"{table}, row {number}")
+
+
+def _object(line: str, where: str) -> _Row:
+    try:
         row = json.loads(line)
-        if not isinstance(row, dict):
-            raise ValueError(f"a line is {line.strip()[:20]!r} and not an object")  # noqa: TRY004
-        yield row
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos + 1}"
+        raise DataError(f"{where}: is no JSON ({reason}): correct it") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: is {line.strip()[:20]!r} and not an object: correct it")
+    return row
 
 
-def _labelled(row: dict[str | None, Any], table: Path, number: int) -> Labelled:
+def _labelled(row: _Row, folder: Path, where: str) -> Labelled:
     cells = {
         name: text
         for name, cell in row.items()
         if isinstance(name, str) and cell is not None and (text := str(cell).strip())
     }
     if "path" not in cells:
-        raise DataError(
-            f"{table}, row {number}: no path: give a column 'path' with one in each row"
-        )
-    path = table.parent / cells["path"]
-    start, duration = cells.get("start_s"), cells.get("duration_s")
-    sound = Segment(path, float(start), float(duration) if duration else None) if start else path
+        raise DataError(f"{where}: no path: give a column 'path' with one in each row")
+    path = folder / cells["path"]
+    start_s, duration_s = (_seconds(cells, name, where) for name in ("start_s", "duration_s"))
+    whole = start_s is None and duration_s is None
     labels = {name: cell for name, cell in cells.items() if name not in _PLACE}
+    sound = path if whole else Segment(path, start_s or 0.0, duration_s)
     return Labelled(cells["path"], sound, labels)
+
+
+def _seconds(cells: dict[str, str], name: str, where: str) -> float | None:
+    cell = cells.get(name)
+    if cell is None:
+        return None
+    with suppress(ValueError):
+        if 0 <= float(cell) < inf:
+            return float(cell)
+    raise DataError(f"{where}: {name} is '{cell}': give seconds, or nothing")

@@ -14,6 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,6 +123,7 @@ class _Terms(BaseModel):
     cohort: str  # digest; "" where the model has none
     window_s: float = WINDOW_S
     hop_s: float = HOP_S
+    archive: str | None = None  # its folder, where that of the index was given
 
 
 class Archive:
@@ -137,7 +139,7 @@ class Archive:
             in ``folder`` or, where that cannot be written, a folder of the user's cache.
 
     Raises:
-        DataError: there is no such folder or no recording in it, or the index cannot be used.
+        DataError: there are no recordings, or the index cannot be used or is of another archive.
         ModelError: the index is of another model.
     """
 
@@ -150,7 +152,8 @@ class Archive:
         if not self._recordings:
             raise DataError(f"{describe_source(folder)}: a folder without recordings: give another")
         self._index = _index_of(self._folder) if index is None else Path(index)
-        _claim(self._index, _terms(model))
+        archive = None if index is None else describe_source(self._folder.resolve())
+        _claim(self._index, _terms(model, archive))
 
     @property
     def size(self) -> int:
@@ -202,24 +205,22 @@ def _index_of(folder: Path) -> Path:
     return platformdirs.user_cache_path("hive-mtl") / "indexes" / named
 
 
-def _terms(model: "Model") -> _Terms:
+def _terms(model: "Model", archive: str | None) -> _Terms:
     cohort = "" if model.cohort is None else hashlib.sha256(model.cohort.tobytes()).hexdigest()
-    return _Terms(model_id=model.description.model_id, cohort=cohort)
+    return _Terms(model_id=model.description.model_id, cohort=cohort, archive=archive)
 
 
 def _claim(index: Path, terms: _Terms) -> None:
     """Makes sure that ``index`` is a folder of vectors that may be compared; begins one if none."""
     place = index / _TERMS
     try:
-        content = place.read_bytes()
-        theirs = _Terms.model_validate_json(content)
+        theirs = _Terms.model_validate_json(place.read_bytes())
     except FileNotFoundError:
         if index.is_dir() and any(not file.name.startswith(".") for file in index.iterdir()):
             raise DataError(
                 f"{index}: holds no index but other files: give an empty folder or a new one"
             ) from None
-        with atomic_write(place) as temporary:
-            temporary.write_text(terms.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _write_terms(place, terms)
         return
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -228,12 +229,23 @@ def _claim(index: Path, terms: _Terms) -> None:
         raise DataError(
             f"{place}: damaged or of another version: delete the folder to index anew"
         ) from error
-    if theirs != terms:
+    if terms.archive and theirs.archive not in (None, terms.archive):
+        raise DataError(f"{index}: is the index of {theirs.archive}: give another folder")
+    if theirs.model_copy(update={"archive": terms.archive}) != terms:
         other = "with other settings" if theirs.model_id == terms.model_id else "by another model"
         raise ModelError(
             f"{index}: made {other} ({theirs.model_id}; this one is {terms.model_id}): give "
             "another folder for the index, or delete this one"
         )
+    if terms.archive and not theirs.archive:
+        with suppress(DataError):  # where nothing can be written, nothing can be dropped
+            _write_terms(place, terms)
+
+
+def _write_terms(place: Path, terms: _Terms) -> None:
+    text = terms.model_dump_json(indent=1, exclude_none=True)
+    with atomic_write(place) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _entry(name: str) -> str:

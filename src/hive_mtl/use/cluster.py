@@ -63,7 +63,7 @@ def cluster(
         results = with_progress(results, len(recordings))
     heard = tuple(map(answerable, recordings, results))
     embeddings = [each for each in heard if isinstance(each, Embedding)]
-    if len(embeddings) < 2:
+    if len(embeddings) < max(2, voices or 0):
         raise DataError(_too_few(heard, len(embeddings)))
     vectors = np.stack([each.vector for each in embeddings])
     sides = Sides(
@@ -124,4 +124,7 @@ def silhouette(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) 
 def _too_few(heard: Sequence[Embedding | EmbeddingError], usable: int) -> str:
     failure = next((each for each in heard if isinstance(each, EmbeddingError)), None)
     why = f", {len(heard) - usable} failed, such as {failure}" if failure else ""
-    return f"{usable} of {len(heard)} recordings can be grouped{why}: give two or more with speech"
+    remedy = "give two or more with speech"
+    if usable >= 2:  # fewer than the voices
+        remedy = f"give more with speech, or a number of groups from 1 to {usable}"
+    return f"{usable} of {len(heard)} recordings can be grouped{why}: {remedy}"

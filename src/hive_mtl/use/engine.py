@@ -9,6 +9,7 @@ import numpy.typing as npt
 import soxr
 
 from hive_mtl.audio import SAMPLE_RATE, Wave
+from hive_mtl.errors import ConfigError
 from hive_mtl.use.network import Network
 
 Tag = TypeVar("Tag")
@@ -31,9 +32,14 @@ class Engine:
     Args:
         network: what is run.
         threads: how many batches run at the same time, each on one core.
+
+    Raises:
+        ConfigError: ``threads`` is less than 1.
     """
 
     def __init__(self, network: Network, threads: int) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
         self._network = network
         self._threads = threads
 

@@ -88,7 +88,7 @@ class Gallery:
     def nearest(self, queries: Floats, k: int, *, exact: bool = False) -> tuple[Int64s, Float32s]:
         """The voices of the highest cosines.
 
-        Unless all voices are compared, about 500 are chosen whose parts are nearest. Of the ten
+        Unless all voices are compared, about 1,000 are chosen whose parts are nearest. Of the ten
         nearest, 99 of 100 are among them where voices spread as in ``benchmarks/search.py``.
 
         Args:

@@ -5,6 +5,7 @@ All goes through ``huggingface_hub``: its cache, its settings (``HF_HOME``, ``HF
 """
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ def is_name(path: object) -> bool:
     """Whether text of the form ``org/name`` can only mean a model on the Hub."""
     if not isinstance(path, str) or not _NAME.fullmatch(path) or path.endswith(".onnx"):
         return False
-    return not Path(path).exists()
+    return not os.path.lexists(path)
 
 
 def fetch(name: str) -> Path:

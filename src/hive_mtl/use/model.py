@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.audio import Source
+from hive_mtl.audio import Source, is_folder
 from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
 from hive_mtl.use import hub, stored_calibration
@@ -57,18 +57,18 @@ def load(
         ModelError: there is no model, or it is broken, changed, foreign or of another format; or
             the calibration is damaged or for another model.
     """
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads {threads}: give 1 or more, or none for all cores")
     network = Network(_model_file(path), device)
-    model_id = network.description.model_id
-    in_force: Calibration | None
-    if calibration is not None:
-        in_force = stored_calibration.read(Path(calibration), model_id)
-    else:
-        in_force = stored_calibration.find(network.path, model_id) or (
-            network.description.calibration
-        )
-    return Model(network, threads or cores(), in_force)
+    own = network.description
+    in_force = stored_calibration.find(network.path, own.model_id, calibration) or own.calibration
+    return Model(network, cores() if threads is None else threads, in_force)
+
+
+def load_as_exported(
+    path: str | os.PathLike[str] | None = None, *, threads: int | None = None, device: str = "cpu"
+) -> "Model":
+    """Likewise, whatever calibration is kept for the model: it may be what is to be made anew."""
+    network = Network(_model_file(path), device)
+    return Model(network, cores() if threads is None else threads, network.description.calibration)
 
 
 class Model:
@@ -222,7 +222,7 @@ class Model:
 
         Raises:
             ConfigError: there are fewer recordings than ``voices``.
-            DataError: fewer than two recordings have enough speech, or there are too many.
+            DataError: fewer than two recordings or ``voices`` have speech, or there are too many.
             MissingExtraError: scikit-learn is not installed.
             ModelError: the model has no calibration, and ``voices`` is not given.
         """
@@ -289,7 +289,7 @@ def _model_file(path: str | os.PathLike[str] | None) -> Path:
         return hub.fetch(path)
     if path is not None:
         given = Path(path).absolute()  # children and copies load it again, maybe from elsewhere
-        return given / "model.onnx" if given.is_dir() else given
+        return given / "model.onnx" if is_folder(given) else given
     shipped = stored_calibration.shipped_model()
     if not shipped.is_file():
         raise ModelError("this installation ships no model: give the path of a trained one")

@@ -50,8 +50,7 @@ def highest_by_part(
         k: how many for each query.
         candidates: about how many rows for each query are compared as a whole.
     """
-    sample = min(_SAMPLE, len(vectors))
-    place = max(k, _FEWEST, candidates * sample // len(vectors))
+    place = max(k, _FEWEST, candidates * len(_sample(vectors)) // len(vectors))
     chosen = _reaching(*parts, place)
 
     def compare(first: int, last: int) -> list[Found]:
@@ -65,7 +64,7 @@ def highest_by_part(
 
 def _reaching(vectors: Float32s, queries: Float32s, place: int) -> list[Found]:
     """All rows whose product is as high as the one at this place in a sample of the rows."""
-    sample = vectors[:: max(1, len(vectors) // _SAMPLE)]
+    sample = _sample(vectors)
 
     def limit(first: int, last: int) -> Float32s:
         products = queries[first:last] @ sample.T
@@ -92,6 +91,11 @@ def _reaching(vectors: Float32s, queries: Float32s, place: int) -> list[Found]:
     order = np.argsort(query, kind="stable")
     ends = np.searchsorted(query[order], np.arange(1, len(queries)))
     return list(zip(np.split(row[order], ends), np.split(product[order], ends), strict=True))
+
+
+def _sample(vectors: Float32s) -> Float32s:
+    """Every so many of the rows: from :data:`_SAMPLE` up to twice as many, where there are such."""
+    return vectors[:: max(1, len(vectors) // _SAMPLE)]
 
 
 def _first(rows: Indices, products: Float32s, k: int) -> Found:

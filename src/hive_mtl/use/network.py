@@ -151,12 +151,12 @@ def _check_device(device: str) -> None:
 
 def _read(path: Path) -> bytes:
     """The bytes of a model file; what does not begin to be one is left to ONNX Runtime to tell."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model: give a .onnx file or a run folder")
     try:
-        file = path.read_bytes()
+        file = path.read_bytes() if path.is_file() else None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): check the file") from error
+    if file is None:
+        raise ModelError(f"{path}: no such model: give a .onnx file or a run folder")
     if unseal(file) is not None and not is_intact(file):
         raise ModelError(
             f"{path}: damaged or changed since it was exported (its checksum is another): "

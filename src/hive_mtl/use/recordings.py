@@ -1,6 +1,5 @@
 """From recordings to pieces that the engine takes, and from pieces back to one embedding each."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from hive_mtl.audio import (
 )
 from hive_mtl.description import ONNX_EMBEDDING, Trim
 from hive_mtl.errors import AudioError, EmbeddingError
+from hive_mtl.use.cores import cores
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.engine import Outputs
 from hive_mtl.use.scoring import mean_vector
@@ -54,7 +54,7 @@ def read_pieces(sources: Iterable[Source], how: Trim) -> Iterator[tuple[Piece, W
     :func:`hive_mtl.audio.trim`), without a wave if it is silent, or with a problem in place of the
     recording.
     """
-    decoders = min(_DECODERS, os.cpu_count() or 1)
+    decoders = min(_DECODERS, cores())
     with ThreadPoolExecutor(decoders, "hive-decode") as pool:
         waiting: deque[Future[_Opened]] = deque()
         for recording, source in enumerate(sources):

@@ -14,7 +14,8 @@ from hive_mtl.description import Calibration
 from hive_mtl.errors import ModelError
 
 _SUFFIX = ".calibration.json"
-_REMEDY = "delete it, or make it anew with hive-mtl calibrate"
+_MAKE_ANEW = "delete it, or make it anew with hive-mtl calibrate"
+_GIVE_ANOTHER = "give a file that hive-mtl calibrate wrote for this model"
 
 
 class StoredCalibration(BaseModel):
@@ -46,37 +47,19 @@ def place_of(model: Path, model_id: str) -> Path:
     return model.with_name(f"{model.stem}{_SUFFIX}")
 
 
-def find(model: Path, model_id: str) -> Calibration | None:
-    """The calibration that is kept for a model; None where there is none.
+def find(
+    model: Path, model_id: str, given: str | os.PathLike[str] | None = None
+) -> Calibration | None:
+    """The calibration in the file given, or else that kept for a model; None where there is none.
 
     Raises:
-        ModelError: it is damaged, or for another model.
+        ModelError: the file given cannot be read; or what is found is damaged, or for another
+            model.
     """
+    if given is not None:
+        return _read(Path(given), model_id, _GIVE_ANOTHER)
     place = place_of(model, model_id)
-    return read(place, model_id) if os.path.lexists(place) else None
-
-
-def read(path: Path, model_id: str) -> Calibration:
-    """The calibration in a file.
-
-    Raises:
-        ModelError: there is no such file, it is damaged, or for another model.
-    """
-    try:
-        stored = StoredCalibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ModelError(f"{path}: cannot be read ({reason}): {_REMEDY}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        reason = f"{where}: {fault['msg']}" if where else fault["msg"]
-        raise ModelError(f"{path}: no whole calibration ({reason}): {_REMEDY}") from error
-    if stored.model_id != model_id:
-        raise ModelError(
-            f"{path}: a calibration for model {stored.model_id}, not for {model_id}: {_REMEDY}"
-        )
-    return stored.calibration
+    return _read(place, model_id, _MAKE_ANEW) if os.path.lexists(place) else None
 
 
 def write(
@@ -96,3 +79,21 @@ def write(
     )
     with atomic_write(path) as temporary:
         temporary.write_text(stored.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, model_id: str, remedy: str) -> Calibration:
+    try:
+        stored = StoredCalibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ModelError(f"{path}: cannot be read ({reason}): {remedy}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        reason = f"{where}: {fault['msg']}" if where else fault["msg"]
+        raise ModelError(f"{path}: no whole calibration ({reason}): {remedy}") from error
+    if stored.model_id != model_id:
+        raise ModelError(
+            f"{path}: a calibration for model {stored.model_id}, not for {model_id}: {remedy}"
+        )
+    return stored.calibration

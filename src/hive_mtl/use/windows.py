@@ -10,8 +10,7 @@ from hive_mtl.audio import (
     Source,
     Wave,
     describe_source,
-    quality,
-    speech_frames,
+    quality_and_speech,
     stream,
 )
 from hive_mtl.description import ONNX_EMBEDDING
@@ -21,7 +20,7 @@ from hive_mtl.use.engine import Engine
 from hive_mtl.use.recordings import MIN_SAMPLES, is_silent
 
 _BLOCK_S = 60.0
-_FRAME_SAMPLES = SAMPLE_RATE // 100  # of audio.speech_frames
+_FRAME_SAMPLES = SAMPLE_RATE // 100  # of what audio.quality_and_speech tells
 
 
 def embed_windows(
@@ -98,8 +97,9 @@ class _Cut:
         silent_blocks = 0
         heard = False
         for block in stream(self._source, _BLOCK_S):
-            self._speech.append(speech_frames(block))
-            self._snr_db.append(quality(block).snr_db)
+            measured, speech = quality_and_speech(block)
+            self._speech.append(speech)
+            self._snr_db.append(measured.snr_db)
             if not heard and is_silent(block):
                 silent_blocks += 1
                 continue

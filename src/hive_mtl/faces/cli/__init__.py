@@ -96,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
@@ -118,6 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say_why(error, command=words[0] if words else "")
         return FAILED
     return status or 0
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that was closed before it began; what is said goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
 
 
 def _app(words: Sequence[str]) -> App:

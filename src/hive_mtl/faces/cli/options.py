@@ -29,18 +29,17 @@ def in_folders(sources: Iterable[str]) -> Iterator[str]:
     Raises:
         DataError: a folder has none.
     """
-    from hive_mtl.audio import find_recordings
+    from hive_mtl.audio import find_recordings, is_folder
 
     for source in sources:
-        folder = Path(source)
-        if not folder.is_dir():
+        if not is_folder(source):
             yield source
             continue
-        found = find_recordings(folder)
+        found = find_recordings(source)
         if not found:
             raise DataError(f"{source}: a folder without recordings: give another")
         for recording in found:
-            yield f"{source.rstrip('/')}/{recording.relative_to(folder)}"
+            yield f"{source.rstrip('/')}/{recording.relative_to(source)}"
 
 
 @Parameter(name="*")
@@ -67,8 +66,18 @@ class ModelOptions:
         """The model asked for."""
         import hive_mtl
 
-        given: dict[str, Any] = {k: v for k, v in asdict(self).items() if v is not None}
-        return hive_mtl.load(**given)
+        return hive_mtl.load(**self._given())
+
+    def load_to_calibrate(self) -> "Model":
+        """Likewise, without the calibration that is kept for it, which may be beyond reading."""
+        if self.calibration is not None:
+            return self.load()
+        from hive_mtl.use.model import load_as_exported
+
+        return load_as_exported(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        return {k: v for k, v in asdict(self).items() if v is not None}
 
 
 SHIPPED = ModelOptions()

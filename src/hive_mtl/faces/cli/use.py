@@ -152,7 +152,7 @@ def calibrate(
     from hive_mtl.use.calibrate import calibrate
 
     listed = read_pairs(pairs)
-    model = options.load()
+    model = options.load_to_calibrate()
     found = calibrate(model, listed, pairs.parent)
     model_id = model.description.model_id
     out = out or stored_calibration.place_of(model.file, model_id)
