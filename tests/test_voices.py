@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,6 +195,12 @@ class TestTwoPeople:
         with pytest.raises(VoiceError, match=r"1-0\.wav: sounds like another voice.*score"):
             voices.enroll("ann", mixed)
         assert len(voices) == 0
+
+    def test_of_two_recordings_both_are_named(self, voices, tmp_path) -> None:
+        pair = [*recordings(tmp_path, ANN, count=1), *recordings(tmp_path, BOB, count=1)]
+        first, second = map(re.escape, map(str, pair))
+        with pytest.raises(VoiceError, match=f"{first}: sounds like another voice than {second}"):
+            voices.enroll("ann", pair)
 
     def test_half_and_half_are_seen(self, voices, tmp_path) -> None:
         with pytest.raises(VoiceError, match="another voice"):

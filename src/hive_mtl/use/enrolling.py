@@ -108,15 +108,19 @@ def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sa
     if len(everyone) == 1:
         return
     worst, score = TWO_PEOPLE, None
-    for place, sample in enumerate(new):
+    for place in range(len(new)):
         others = everyone[:place] + everyone[place + 1 :]
         found = compare(model, [everyone[place]] * len(others), others)
         middle = float(np.median(found.llr))
         if middle < worst:
-            worst, score, odd = middle, float(np.median(found.cosine)), sample.source
+            worst, score, odd = middle, float(np.median(found.cosine)), place
     if score is not None:
+        names = [each.source for each in (*new, *enrolled)]
+        rest = (
+            "the rest" if len(names) > 2 else names[1 - odd]
+        )  # of two, either may be the wrong one
         raise VoiceError(
-            f"{odd}: sounds like another voice than the rest (score {score:.3f}, "
+            f"{names[odd]}: sounds like another voice than {rest} (score {score:.3f}, "
             f"{np.exp(-worst):.1f} times likelier so): leave it out, or say that it is one voice "
             "with --same-voice"
         )

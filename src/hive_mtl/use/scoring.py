@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ class Voice:
         snr_db: their signal-to-noise ratio, by the speech in each.
     """
 
-    vector: npt.NDArray[np.float32]
+    vector: npt.NDArray[np.float32] = field(repr=False)
     speech_seconds: float
     snr_db: float
 

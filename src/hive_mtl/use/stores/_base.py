@@ -28,7 +28,7 @@ class Sample:
         duration_s: how long it is; None is to the end of the file.
     """
 
-    vector: npt.NDArray[np.float32]
+    vector: npt.NDArray[np.float32] = field(repr=False)
     speech_seconds: float
     snr_db: float
     clipped: float
