@@ -104,6 +104,11 @@ def test_a_run_folder_means_its_best_checkpoint(saved: Path) -> None:
     assert checkpoint.load(saved.parent).header == checkpoint.load(saved).header
 
 
+def test_who_may_read_other_files_may_read_it(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_without_the_optimiser_it_is_smaller(tmp_path: Path) -> None:
     header, model = make(tmp_path)
     optimiser = torch.optim.AdamW(model.parameters())

@@ -109,8 +109,11 @@ def save_weights(
         for name, tensor in (optimiser or {}).items()
     }
     with atomic_write(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as other files: what save_file makes is its owner's alone
         try:
             save_file(tensors, temporary, {HEADER_KEY: header.model_dump_json()})
+            temporary.chmod(mode)
         except SafetensorError as error:  # the only way in which it tells of a full disk
             raise OSError(errno.ENOSPC, str(error), str(temporary)) from error
 
