@@ -145,10 +145,10 @@ def test_a_store_of_thousands_is_asked_for_those_nearest(
     dim, model_id = shipped.description.embedding_dim, shipped.description.model_id
     with hive_mtl.Voices(tmp_path / "voices.db", shipped) as voices:
         voices.enroll("ann", [(wave[RATE : 5 * RATE], RATE)])
-        crowd = (stored(f"voice {seed}", seed, dim=dim) for seed in range(3000))
+        crowd = [stored(f"voice {seed}", seed, dim=dim) for seed in range(3000)]
         write_voices(tmp_path / "crowd.jsonl", model_id, crowd)
         voices.import_(tmp_path / "crowd.jsonl")
-        monkeypatch.delattr(SqlStore, "voices")
+        monkeypatch.delattr(SqlStore, "snapshot")
         monkeypatch.delattr(SqlStore, "get")
         found = voices.diarize((wave, RATE), voices=2)
     assert found.speakers == ("ann", "unknown 1")

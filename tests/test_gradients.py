@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hive_mtl.learn import trainer
+from hive_mtl.learn import processes
 from hive_mtl.learn.gradients import gradient_cosines
 from hive_mtl.learn.trainer import train
 from learning import tiny_recipe, write_corpus
@@ -29,7 +29,7 @@ def test_losses_that_agree_and_losses_that_do_not() -> None:
 def test_a_run_in_half_precision_tells_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "precision", lambda: "bf16-mixed")  # as on a GPU
+    monkeypatch.setattr(processes, "precision", lambda: "bf16-mixed")  # as on a GPU
     corpus = write_corpus(tmp_path / "corpus")
     recipe = tiny_recipe(tmp_path / "cache", trainer={"steps": 2, "cosines_every": 1})
     run = train(recipe, [str(corpus)], tmp_path / "run")
