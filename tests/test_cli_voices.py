@@ -77,6 +77,10 @@ def listed(run: Run) -> list[tuple[str, int]]:
     return [(entry["name"], entry["samples"]) for entry in json.loads(out)]
 
 
+def test_a_list_of_nobody_says_where_it_looked(run: Run) -> None:
+    assert run("voices", "list", *STORE) == (0, "", f"nobody is enrolled in {STORE[1]}\n")
+
+
 def refused(run: Run, *words: str) -> str:
     """The one line of a command that must fail and change nothing."""
     before = listed(run)

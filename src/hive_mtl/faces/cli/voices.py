@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Json, print_json
+from hive_mtl.faces.cli.answers import Json, print_json, tell
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
 
 if TYPE_CHECKING:
@@ -151,10 +151,12 @@ def identify(
 def list_voices(*, store: Place = None, as_json: Json = False) -> None:
     """List the enrolled voices by name."""
     with open_voices(store) as known:
-        entries = known.list()
+        entries, place = known.list(), known.place
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
+    if not entries:
+        tell(f"nobody is enrolled in {place}")
     width = max((len(entry.name) for entry in entries), default=0)
     for entry in entries:
         count = _counted(entry.samples, "recording")
