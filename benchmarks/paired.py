@@ -9,12 +9,12 @@ from hive_mtl.evaluate.bootstrap import FEWEST_SPEAKERS, Bootstrap, Draw, Estima
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.identification import identify
 from hive_mtl.evaluate.open_set import identify_open_set
+from hive_mtl.evaluate.splits import SAME_RECORDING
 from hive_mtl.evaluate.verification import Verifier
 
 REPLICATES, SEED = 1000, 0
 MIN_S = 2.0  # of an utterance that is compared
 MEAN = "(mean over corpora)"
-SAME_RECORDING = " (same recording)"  # as take_split calls them
 Judged = tuple[Statistic, int]  # and how many speakers it draws
 
 

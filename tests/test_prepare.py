@@ -165,11 +165,13 @@ class TestFailures:
             prepared.read(0)
 
 
-class TestShards:
-    @pytest.fixture(autouse=True)
-    def small_shards(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
 
+
+@pytest.mark.usefixtures("small_shards")
+class TestShards:
     @pytest.fixture
     def decoded(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """The recordings that were decoded, in any order."""
@@ -259,11 +261,8 @@ class TestShards:
         assert found == [True] * 8
 
 
+@pytest.mark.usefixtures("small_shards")
 class TestPassingFailures:
-    @pytest.fixture(autouse=True)
-    def small_shards(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "SHARD_UTTERANCES", 2)
-
     @pytest.fixture
     def faulty(self, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         """Recordings that cannot be read as long as they are in it."""

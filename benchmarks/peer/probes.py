@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from paired import SAME_RECORDING, paired, percent, plain
+from paired import paired, percent, plain
 from sklearn.model_selection import GridSearchCV
 
 from hive_mtl import metrics
@@ -19,6 +19,7 @@ from hive_mtl.errors import DataError
 from hive_mtl.evaluate.bootstrap import Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.probes import class_probe, quantity_probe
+from hive_mtl.evaluate.splits import SAME_RECORDING
 from hive_mtl.learn.tasks.age import HIGH, LOW
 from hive_mtl.learn.utterances import parse_age
 from hive_mtl.use.attributes import decode
