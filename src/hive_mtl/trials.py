@@ -98,14 +98,16 @@ def all_pairs(
 
     Args:
         speakers: who speaks, one per utterance.
-        sessions: if given, target pairs are only those across two known, different sessions.
+        sessions: where they are known and a speaker has two (:func:`crosses_sessions`), target
+            pairs are only those across two known, different sessions.
         genders: if given, only pairs of known, equal gender are made ("within gender").
         max_pairs: where there are more than twice as many target (or non-target) candidates, a
             uniform sample of at most ``max_pairs`` of that kind is drawn, always the same one.
     """
     speaker = _codes(speakers)
     gender = _codes(genders) if genders is not None else np.zeros_like(speaker)
-    session = _codes(sessions) if sessions is not None else None
+    crosses = sessions is not None and crosses_sessions(speakers, sessions)
+    session = _codes(sessions) if sessions is not None and crosses else None
 
     left, right, targets_sampled = _pairs_within(speaker, max_pairs)
     kept = (gender[left] == gender[right]) & (gender[left] != UNKNOWN)

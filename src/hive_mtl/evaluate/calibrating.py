@@ -143,10 +143,9 @@ def score_trials(heard: Heard) -> Iterator[ScoredTrials]:
     whole = heard[UNCHANGED]
     for corpus in whole.corpora:
         rows = np.flatnonzero(whole.corpus == corpus)
-        crosses = whole.crosses_sessions(rows)
         pairs = all_pairs(
             whole.speaker[rows].tolist(),
-            sessions=whole.session[rows].tolist() if crosses else None,
+            sessions=whole.session[rows].tolist(),
             max_pairs=MAX_PAIRS,
         )
         trials = replace(pairs, left=rows[pairs.left], right=rows[pairs.right])

@@ -195,14 +195,14 @@ def pairs_among(
 
     See :meth:`Verifier.among`, and :func:`hive_mtl.trials.all_pairs` for ``max_pairs``.
     """
-    crosses = embedded.crosses_sessions(utterances)
     pairs = all_pairs(
         embedded.speaker[utterances].tolist(),
-        sessions=embedded.session[utterances].tolist() if crosses else None,
+        sessions=embedded.session[utterances].tolist(),
         genders=groups,
         max_pairs=max_pairs,
     )
-    return replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right]), crosses
+    within = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
+    return within, embedded.crosses_sessions(utterances)
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.trainer import Run
 
-WARM_UP = 2  # steps that are not measured
+WARM_UP, MEASURED = 2, 6  # steps
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,31 @@ class Pace:
         return steps * self.step_s + -(-steps // validate_every) * self.validation_s
 
 
-def measure_pace(recipe: Recipe, data: Sequence[str], folder: Path, steps: int = 6) -> Pace:
+def measure_pace(recipe: Recipe, data: Sequence[str], folder: Path, threads: int) -> Pace:
     """Runs a few steps and a validation; prepares the data, and saves nothing.
 
     Args:
         recipe: what is trained.
         data: corpora (see :func:`hive_mtl.learn.corpora.read`).
         folder: for the journal; it can go afterwards.
-        steps: that are measured.
+        threads: cores that the run may use.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
-        return _ShortRun(recipe, data, folder, None, None, False).pace(steps)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
+            return _ShortRun(recipe, data, folder, None, None, False).pace()
+    finally:
+        torch.set_num_threads(before)
 
 
 class _ShortRun(Run):
     """The beginning of a run, by the clock."""
 
-    def pace(self, steps: int) -> Pace:
+    def pace(self) -> Pace:
         self.fabric.launch()
-        self.steps = steps + WARM_UP
+        self.steps = WARM_UP + MEASURED
         with Journal(self.out, self.start, quiet=True) as self.journal:
             self.materials = self._materials()
             self._build()

@@ -69,7 +69,7 @@ def write_shards(
         if path.is_file() and path.with_suffix(".parquet").is_file():
             progress(len(rows))
         else:
-            _write_shard(path, rows, kept, progress)
+            _write_index(path, _write_items(path, rows, kept, progress))
 
 
 def tried_again(folder: Path, table: pa.Table, kept: Kept) -> Index:
@@ -81,11 +81,12 @@ def tried_again(folder: Path, table: pa.Table, kept: Kept) -> Index:
     index = _read_index(folder, len(table), kept)
     while len(failed := index.unread):
         some = _numbered(table).take(failed[:: -(-len(failed) // SHARD_UTTERANCES)])
-        good = some.filter(pa.array([problem is None for _, problem in _decoded(some, kept)]))
-        if not len(good):
-            break
         path = folder / f"again-{secrets.token_hex(4)}{kept.suffix}"
-        _write_shard(path, good, kept, lambda _: None)
+        written = _write_items(path, some, kept, lambda _: None)
+        if written["problem"].null_count == 0:
+            path.unlink()
+            break
+        _write_index(path, written)
         index = _read_index(folder, len(table), kept)
         if len(index.unread) == len(failed):
             break
@@ -98,7 +99,10 @@ def _numbered(table: pa.Table) -> pa.Table:
     return table.select(["path", "start_s", "duration_s"]).append_column("row", number)
 
 
-def _write_shard(path: Path, rows: pa.Table, kept: Kept, progress: Callable[[int], None]) -> None:
+def _write_items(
+    path: Path, rows: pa.Table, kept: Kept, progress: Callable[[int], None]
+) -> pa.Table:
+    """What is kept of the rows, in a file; returns its index."""
     offsets, lengths, problems, position = [], [], [], 0
     with atomic_write(path) as temporary, temporary.open("wb") as shard:
         for items, problem in _decoded(rows, kept):
@@ -109,7 +113,11 @@ def _write_shard(path: Path, rows: pa.Table, kept: Kept, progress: Callable[[int
             position += len(items)
             progress(1)
     columns = {"offset": offsets, "length": lengths, "problem": pa.array(problems, pa.string())}
-    index = pa.table({**columns, "row": rows["row"]})
+    return pa.table({**columns, "row": rows["row"]})
+
+
+def _write_index(path: Path, index: pa.Table) -> None:
+    """With it the shard is there."""
     with atomic_write(path.with_suffix(".parquet")) as temporary:
         pq.write_table(index, temporary)
 

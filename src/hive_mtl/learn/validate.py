@@ -119,8 +119,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
 
 def _pairs(voices: list[str], sessions: list[str | None]) -> trials.Trials:
     """As in evaluation: a network that knows channels again should not be chosen for it."""
-    crosses = trials.crosses_sessions(voices, sessions)
-    return trials.all_pairs(voices, sessions=sessions if crosses else None, max_pairs=MAX_TRIALS)
+    return trials.all_pairs(voices, sessions=sessions, max_pairs=MAX_TRIALS)
 
 
 def _mean_eer(eer: dict[str, float], same_recording: dict[str, float]) -> float | None:

@@ -34,7 +34,7 @@ def run_all(
     Returns:
         'training: problem' of each that failed.
     """
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    threads = cores_each(jobs)
     context = multiprocessing.get_context("spawn")
     waiting, free = deque(trainings), list(range(jobs))
     running: dict[int, tuple[SpawnProcess, Training, int]] = {}
@@ -55,6 +55,11 @@ def run_all(
             if process.exitcode:
                 failures.append(f"{training.title}: {_last_words(training.folder / OUTPUT)}")
     return failures
+
+
+def cores_each(jobs: int) -> int:
+    """How many cores each of ``jobs`` that run at a time may use."""
+    return max((os.cpu_count() or 1) // jobs, 1)
 
 
 def gpu_at(place: int, gpus: int, visible: str | None) -> str:

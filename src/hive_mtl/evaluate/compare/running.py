@@ -22,7 +22,7 @@ from hive_mtl.evaluate.compare.arms import (
 )
 from hive_mtl.evaluate.compare.endpoints import Endpoints
 from hive_mtl.evaluate.compare.held_out import hold_out, judged_utterances, split_digests
-from hive_mtl.evaluate.compare.parallel import run_all
+from hive_mtl.evaluate.compare.parallel import cores_each, run_all
 from hive_mtl.evaluate.compare.plan import (
     SPEAKER,
     Arm,
@@ -83,8 +83,11 @@ class Planned:
         """The tasks whose answers are read from an embedding."""
         return {task.name: task for task in self.tasks if task.name != SPEAKER}
 
-    def pace(self) -> Pace:
-        """By the trainings that are done or, where none is, by a few steps of the unified arm."""
+    def pace(self, jobs: int) -> Pace:
+        """Of a training beside others, ``jobs`` at a time.
+
+        By the trainings that are done or, where none is, by a few steps of the unified arm.
+        """
         costs = [read_cost(each) for each in self.trainings if is_done(each)]
         known = [(cost.train_s, cost.steps) for cost in costs if cost.train_s is not None]
         if known:
@@ -92,7 +95,8 @@ class Planned:
         with tempfile.TemporaryDirectory(prefix="hive-mtl-compare-") as folder:
             data = Path(folder) / EVERYTHING
             write_table(data, self.table)
-            return measure_pace(self.arms[0].recipe, [str(data)], Path(folder) / "run")
+            run = Path(folder) / "run"
+            return measure_pace(self.arms[0].recipe, [str(data)], run, cores_each(jobs))
 
     def lines(self, pace: Pace, jobs: int) -> list[str]:
         """The plan for people: who learns, what there is to train, and how long it takes."""
