@@ -1,6 +1,7 @@
 """The command line as a user of the shell meets it: answers, exit statuses, one line a problem."""
 
 import errno
+import inspect
 import json
 import os
 import shutil
@@ -469,6 +470,24 @@ def test_a_full_disk_costs_one_line(place: Path) -> None:
     assert status == 2
     assert err.startswith(b"hive-mtl: No space left on device: free some space")
     assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "works", "argument"),
+    [
+        ("verify", "0.1, {} (without it) or 0.001", hive.Model.verify, "false_alarm"),
+        ("verify", "same voice beforehand; without it, {}", hive.Model.verify, "prior"),
+        ("identify", "to list at most; without it, {}", hive.Voices.identify, "k"),
+        ("identify", "any of the voices; without it, {}", hive.Voices.identify, "false_alarm"),
+        ("identify", "is enrolled, beforehand; without it, {}", hive.Voices.identify, "prior"),
+        ("find", "0.1, 0.01 or {}, which it is without it", hive.Model.find, "false_alarm"),
+    ],
+)
+def test_help_tells_the_defaults_of_the_library(
+    run: Run, command: str, words: str, works: Callable[..., object], argument: str
+) -> None:
+    told = " ".join(run(command, "--help")[1].replace("│", " ").split())
+    assert words.format(inspect.signature(works).parameters[argument].default) in told
 
 
 def test_help_names_every_command_with_a_summary(run: Run) -> None:

@@ -102,7 +102,8 @@ def card(description: ModelDescription, report: Report, labels: Labels, about: s
 
 def _status(description: ModelDescription) -> str:
     made = "`hive-mtl evaluate --card` made this page."
-    return f"**Provisional**: a better one is to come. {made}" if description.provisional else made
+    provisional = "**Provisional**, its recipe says: it was not trained to its end. "
+    return f"{provisional if description.provisional else ''}{made}"
 
 
 def _network(description: ModelDescription) -> str:

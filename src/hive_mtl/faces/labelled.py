@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -56,9 +56,12 @@ def _of_table(table: Path) -> Iterator[Labelled]:
         raise DataError(f"{table}: neither a folder nor a table: give a folder, .csv or .jsonl")
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = _delimited(file) if suffix in _DELIMITED else _json_lines(file, table)
+            lines = (line for line in file if line.strip())
+            rows: Iterable[_Row | str] = _delimited(file) if suffix in _DELIMITED else lines
             for number, row in enumerate(rows, 1):
-                yield _labelled(row, table.parent, f"{table}, row {number}")
+                where = f"{table}, row {number}"
+                cells = _object(row, where) if isinstance(row, str) else row
+                yield _labelled(cells, table.parent, where)
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{table}: cannot be read as a table ({reason}): correct it") from error
@@ -68,11 +71,6 @@ def _delimited(file: TextIO) -> Iterator[_Row]:
     header = file.readline()
     file.seek(0)
     return csv.DictReader(file, delimiter=max(",;\t", key=header.count))
-
-
-def _json_lines(file: TextIO, table: Path) -> Iterator[_Row]:
-    for number, line in enumerate(filter(str.strip, file), 1):
-        yield _object(line, f"{table}, row {number}")
 
 
 def _object(line: str, where: str) -> _Row:

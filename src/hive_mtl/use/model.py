@@ -60,7 +60,7 @@ def load(
     network = Network(_model_file(path), device)
     own = network.description
     in_force = stored_calibration.find(network.path, own.model_id, calibration) or own.calibration
-    return Model(network, cores() if threads is None else threads, in_force)
+    return Model(network, threads, in_force)
 
 
 def load_as_exported(
@@ -68,7 +68,7 @@ def load_as_exported(
 ) -> "Model":
     """Likewise, whatever calibration is kept for the model: it may be what is to be made anew."""
     network = Network(_model_file(path), device)
-    return Model(network, cores() if threads is None else threads, network.description.calibration)
+    return Model(network, threads, network.description.calibration)
 
 
 class Model:
@@ -78,11 +78,11 @@ class Model:
     and pickled (it is then loaded again from its file).
     """
 
-    def __init__(self, network: Network, threads: int, calibration: Calibration | None) -> None:
-        self._network = network
-        self._threads = threads
-        self._calibration = calibration
-        self._engine = Engine(network, threads)
+    def __init__(
+        self, network: Network, threads: int | None, calibration: Calibration | None
+    ) -> None:
+        self._network, self._threads, self._calibration = network, threads, calibration
+        self._engine = Engine(network, cores() if threads is None else threads)
 
     def __reduce__(self) -> tuple[object, ...]:
         network = self._network
@@ -296,5 +296,5 @@ def _model_file(path: str | os.PathLike[str] | None) -> Path:
     return shipped
 
 
-def _reload(path: Path, device: str, threads: int, calibration: Calibration | None) -> Model:
+def _reload(path: Path, device: str, threads: int | None, calibration: Calibration | None) -> Model:
     return Model(Network(path, device), threads, calibration)
