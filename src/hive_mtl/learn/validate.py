@@ -162,6 +162,11 @@ def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> d
     return {name: right[name] / count for name, count in labelled.items()}
 
 
+def embed_prepared(model: UnifiedModel, prepared: Prepared) -> Floats:
+    """Of prepared utterances, ``(utterances, dim)`` float32 of unit norm in table order."""
+    return _run(model, prepared, [])[0]
+
+
 def _run(
     model: UnifiedModel, prepared: Prepared, tasks: list[Task]
 ) -> tuple[Floats, dict[str, Floats]]:

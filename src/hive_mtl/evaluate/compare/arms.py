@@ -24,16 +24,18 @@ from hive_mtl.evaluate.compare.plan import Training
 from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table, of_vectors
 from hive_mtl.evaluate.probes import class_probe, quantity_probe
 from hive_mtl.learn import checkpoint as checkpoints
+from hive_mtl.learn.prepare import in_pieces, prepare
 from hive_mtl.learn.starting import LAST
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.utterances import training_utterances
+from hive_mtl.learn.validate import embed_prepared
 from hive_mtl.use.attributes import decode
 from hive_mtl.use.model import load
 
 EVERYTHING, JUDGED, TASKS = "everything.parquet", "judged.parquet", "tasks.json"
 DONE, HEARD, PROBED, TRAINED = "done.json", "heard.npz", "probed.npz", "trained.json"
-VECTORS, TRAINING_VECTORS, HEAD = "vectors", "training_vectors", "head/"
+VECTORS, HEAD = "vectors", "head/"
 CPU_S = "cpu_s_per_hour"
 Values = npt.NDArray[Any]  # (utterances,) of class names, empty where none, or of numbers, NaN
 
@@ -119,7 +121,7 @@ def run_arm(training: Training, material: Material) -> None:
     if not (folder / HEARD).is_file():
         _hear(training, material)
     if training.arm.kind != "labelled" and not (folder / PROBED).is_file():
-        _probe(folder, material)
+        _probe(training, material)
     spent = json.loads((folder / TRAINED).read_text("utf-8"))
     with np.load(folder / HEARD) as heard:
         per_hour = float(heard[CPU_S])
@@ -178,15 +180,13 @@ def _cpu_s() -> float:
 
 
 def _hear(training: Training, material: Material) -> None:
-    """What the model makes of the judged utterances and, for probes, of those it learnt from."""
+    """What the model makes of the judged utterances."""
     model = load(training.folder, threads=material.threads)
     cpu = _cpu_s()
     judged = embed_table(model, material.judged)
     cpu = _cpu_s() - cpu
     arrays = {f"{HEAD}{h.task}": _answers(h, judged) for h in model.description.heads}
     arrays |= {VECTORS: _vectors(judged), CPU_S: np.array(cpu / _hours(judged))}
-    if training.arm.kind != "labelled":
-        arrays[TRAINING_VECTORS] = _vectors(embed_table(model, material.learnt))
     _write_arrays(training.folder / HEARD, arrays)
 
 
@@ -207,12 +207,16 @@ def _answers(head: HeadDescription, embedded: EmbeddedTable) -> Values:
     )
 
 
-def _probe(folder: Path, material: Material) -> None:
-    with np.load(folder / HEARD) as heard:
+def _probe(training: Training, material: Material) -> None:
+    recipe = training.recipe
+    with np.load(training.folder / HEARD) as heard:
         judged = of_vectors(material.judged, heard[VECTORS])
-        learnt = of_vectors(material.learnt, heard[TRAINING_VECTORS])
+    # as training has them: no arm decodes them anew
+    prepared = prepare(in_pieces(material.learnt), recipe.data.cache, kept=recipe.kept())
+    vectors = embed_prepared(checkpoints.load(training.folder).model(), prepared)
+    learnt = of_vectors(prepared.table, vectors)
     answers = {task.name: _probed(task, learnt, judged) for task in material.tasks}
-    _write_arrays(folder / PROBED, answers)
+    _write_arrays(training.folder / PROBED, answers)
 
 
 def _probed(task: Task, learnt: EmbeddedTable, judged: EmbeddedTable) -> Values:
