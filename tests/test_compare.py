@@ -93,7 +93,8 @@ def simulated() -> Comparison:
         units={"speaker": "", "gender": ""},
         guesses={"speaker": 0.5, "gender": assessor.endpoints.guess(gender)},
         verdicts=verdicts(against),
-        steps={},
+        steps={"unified": (900, 1_200)},
+        most_steps=1_200,
         cosines=(Cosine("speaker", "gender", 0, (50, 100, 150), (0.1, -0.2, 0.05)),),
         expenses=tuple(expenses(heard, arms)),
     )
@@ -137,6 +138,7 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "| gender | worse | worse | worse |" in told
     assert "are no results" in told
     assert "| 50.0 |" in told  # a constant answer
+    assert "| unified | 900, 1,200 |" in told
     page = (tmp_path / "compare.html").read_text()
     assert page.count('<div class="card picture"><svg') == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))

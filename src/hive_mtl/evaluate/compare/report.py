@@ -77,6 +77,7 @@ def sections(comparison: Comparison) -> list[tuple[str, str, list[str], Rows]]:
         ("Tasks and arms", _ARMS_NOTE, *_arms(comparison, tasks)),
         ("What each embedding knows of the other tasks", _PROBES_NOTE, *_probes(comparison, tasks)),
         ("Differences", _DIFFERENCES_NOTE, *_differences(comparison)),
+        ("How long each arm learnt", _steps_note(comparison), *_steps(comparison)),
         ("Costs", _COSTS_NOTE, *_costs(comparison)),
         ("Who learnt, who was judged", _SPLITS_NOTE, *_splits(comparison)),
     ]
@@ -197,6 +198,20 @@ def _differences(comparison: Comparison) -> tuple[list[str], Rows]:
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _steps_note(comparison: Comparison) -> str:
+    return (
+        "Steps of each seed, until its plateau. A training that took all "
+        f"{comparison.most_steps:,} was ended before it."
+    )
+
+
+def _steps(comparison: Comparison) -> tuple[list[str], Rows]:
+    return ["arm", "steps"], [
+        [title, ", ".join(f"{taken:,}" for taken in steps)]
+        for title, steps in comparison.steps.items()
+    ]
 
 
 def _costs(comparison: Comparison) -> tuple[list[str], Rows]:

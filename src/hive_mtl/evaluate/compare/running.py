@@ -195,7 +195,10 @@ def judge(planned: Planned) -> Comparison:
         units={task.name: _unit(task) for task in planned.tasks},
         guesses={task.name: endpoints.guess(task) for task in planned.tasks},
         verdicts=verdicts(against),
-        steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
+        steps={
+            arm.title: tuple(each.cost.steps for each in said[arm.name]) for arm in planned.arms
+        },
+        most_steps=planned.recipe.trainer.steps,
         cosines=tuple(read_cosines(planned.trainings)),
         expenses=tuple(expenses(said, planned.arms)),
     )
