@@ -10,6 +10,8 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from hive_mtl.errors import HiveError
 from hive_mtl.evaluate.compare.plan import Training
 
@@ -87,7 +89,8 @@ def _run(training: Training, work: Work, threads: int, place: int) -> None:
     if (gpus := torch.cuda.device_count()) > 1:
         os.environ[VISIBLE] = gpu_at(place, gpus, os.environ.get(VISIBLE))
     try:
-        work(training, threads)
+        with threadpool_limits(threads):  # the probes' BLAS would take all cores
+            work(training, threads)
     except HiveError as error:
         print(error, file=sys.stderr, flush=True)
         raise SystemExit(2) from error

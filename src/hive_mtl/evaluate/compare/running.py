@@ -113,8 +113,8 @@ class Planned:
         lines.append(
             f"{left} of {len(self.trainings)} trainings to do, each of at most {config.steps:,} "
             f"steps: at {pace.step_s:.2f} s a step and {pace.validation_s:.1f} s a validation at "
-            f"most {hours:.1f} hours with {jobs} at a time; those that reach their plateau end "
-            "earlier"
+            f"most {hours:.1f} hours with {jobs} at a time, less where a plateau comes earlier; "
+            "embedding and probes come on top"
         )
         return lines
 

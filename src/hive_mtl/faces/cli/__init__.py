@@ -82,6 +82,7 @@ _EXTRA_OF_MODULE = {
     "scipy": "train",
     "sklearn": "analysis",
     "tensorboard": "train",
+    "threadpoolctl": "analysis",
     "torch": "train",
 }
 
