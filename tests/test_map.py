@@ -204,3 +204,23 @@ def test_the_command_draws_a_folder_and_names_what_fails(
         assert main([*words, *wrong]) == 2
         assert reason in capsys.readouterr().err
     assert os.listdir("pages") == ["map.html"]  # noqa: PTH208 - hidden files, too
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [("talk/ann", "coloured by speaker"), ("talk", "in grey: none has a speaker")],
+)
+def test_the_command_says_whether_there_is_anything_to_colour_by(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir(parents=True)
+    for seed in range(2):
+        soundfile.write(Path(folder) / f"{seed}.wav", voice(1.5, seed=seed), RATE)
+    save_tiny_model(Path("tiny.onnx"))
+    assert main(["map", "talk", "--model", "tiny.onnx", "-o", "map.html"]) == 0
+    assert capsys.readouterr().out == f"map.html: 2 of 2 recordings, {told}\n"
