@@ -203,7 +203,7 @@ def _p(value: float) -> str:
 def _steps_note(comparison: Comparison) -> str:
     return (
         "Steps of each seed, until its plateau. A training that took all "
-        f"{comparison.most_steps:,} was ended before it."
+        f"{comparison.most_steps:,} may have been ended before it."
     )
 
 
