@@ -82,9 +82,9 @@ def _print_found(found: "tuple[Found, ...]") -> None:
 
 
 def _in_all(search: "Search") -> str:
-    found = f"found {len(search.found)} times" if search.found else "found nowhere"
+    times = {0: "nowhere", 1: "once"}.get(len(search.found), f"{len(search.found)} times")
     return (
-        f"{found} in {search.recordings} recordings ({search.hours:.1f} hours); "
+        f"found {times} in {search.recordings} recordings ({_clock(search.hours * 3600)} in all); "
         f"about {search.expected_false:.1f} false alarms are to be expected"
     )
 
