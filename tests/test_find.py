@@ -141,7 +141,7 @@ def test_the_shell_gives_times_and_the_most_probable_first(run) -> None:
         assert " - 0:00:" in line
         assert "  probability 0." in line
     assert err == [
-        "found 2 times in 2 recordings (0:00:56.0 in all); about 0.0 false alarms are to be expected"
+        "found 2 times in 2 recordings (0:00:56.0); about 0.0 false alarms are to be expected"
     ]
     assert run("ann.wav", "meetings", "--top", "1")[1] == out[:1]
     assert run("ann.wav", "meetings", "--more", "ann.wav")[0] == 0

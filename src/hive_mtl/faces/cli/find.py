@@ -84,7 +84,7 @@ def _print_found(found: "tuple[Found, ...]") -> None:
 def _in_all(search: "Search") -> str:
     times = {0: "nowhere", 1: "once"}.get(len(search.found), f"{len(search.found)} times")
     return (
-        f"found {times} in {search.recordings} recordings ({_clock(search.hours * 3600)} in all); "
+        f"found {times} in {search.recordings} recordings ({_clock(search.hours * 3600)}); "
         f"about {search.expected_false:.1f} false alarms are to be expected"
     )
 
