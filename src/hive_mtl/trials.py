@@ -1,7 +1,7 @@
 """Trials: which utterance is compared with which, and whether one voice said both."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +28,21 @@ class Trials:
         right: ``(trials,)``.
         target: ``(trials,)`` True where one speaker said both.
         sampled: True where there were too many pairs and these are a sample of them.
+        across_sessions: True where target pairs are only those across two sessions.
     """
 
     left: Indices
     right: Indices
     target: Bools
     sampled: bool = False
+    across_sessions: bool = False
 
     def __len__(self) -> int:
         return len(self.target)
 
     def select(self, keep: Bools) -> "Trials":
         """The trials where ``keep``, ``(trials,)``, is True."""
-        return Trials(self.left[keep], self.right[keep], self.target[keep], self.sampled)
+        return replace(self, left=self.left[keep], right=self.right[keep], target=self.target[keep])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,9 @@ def all_pairs(
     """
     speaker = _codes(speakers)
     gender = _codes(genders) if genders is not None else np.zeros_like(speaker)
-    crosses = sessions is not None and crosses_sessions(speakers, sessions)
-    session = _codes(sessions) if sessions is not None and crosses else None
+    session = None
+    if sessions is not None and crosses_sessions(speakers, sessions):
+        session = _codes(sessions)
 
     left, right, targets_sampled = _pairs_within(speaker, max_pairs)
     kept = (gender[left] == gender[right]) & (gender[left] != UNKNOWN)
@@ -124,6 +127,7 @@ def all_pairs(
         right=np.concatenate([targets[1], nontargets[1]]),
         target=np.repeat([True, False], [len(targets[0]), len(nontargets[0])]),
         sampled=targets_sampled or nontargets_sampled,
+        across_sessions=session is not None,
     )
 
 

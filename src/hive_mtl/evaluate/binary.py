@@ -161,9 +161,8 @@ def _fields(embedded: EmbeddedTable) -> dict[str, Any]:
 def _figures(forms: Sequence[EmbeddedTable], utterances: Indices) -> Figures | None:
     """The figures of a corpus, in every form at one draw; None where they are undefined."""
     embedded = forms[0]
-    trials, _ = pairs_among(embedded, utterances)
-    crosses = embedded.crosses_sessions(utterances)
-    counts = [count_identified(form, utterances, crosses, SEED) for form in forms]
+    trials = pairs_among(embedded, utterances)
+    counts = [count_identified(form, utterances, trials.across_sessions, SEED) for form in forms]
     tried = counts[0][0]
     if trials.target.all() or not trials.target.any() or not tried.any():
         return None

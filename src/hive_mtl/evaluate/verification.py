@@ -106,8 +106,7 @@ class Verifier:
 
         Target pairs are across sessions where one of the speakers has two.
         """
-        trials, crosses = pairs_among(self.embedded, utterances, groups)
-        return self._judge(corpus, scope, trials, crosses)
+        return self._judge(corpus, scope, pairs_among(self.embedded, utterances, groups))
 
     def trial_list(self, name: str, trials: Trials) -> list[Verification]:
         """The trials of a list, then those of them within a known gender."""
@@ -115,11 +114,11 @@ class Verifier:
         known = np.array([gender is not None for gender in left], dtype=np.bool_)
         within = trials.select((left == right) & known)
         return [
-            self._judge(name, "all", trials, False),
-            self._judge(name, "within gender", within, False),
+            self._judge(name, "all", trials),
+            self._judge(name, "within gender", within),
         ]
 
-    def _judge(self, corpus: str, scope: str, trials: Trials, cross_session: bool) -> Verification:
+    def _judge(self, corpus: str, scope: str, trials: Trials) -> Verification:
         missing = self.embedded.missing[trials.left] | self.embedded.missing[trials.right]
         utterances = np.unique(np.concatenate([trials.left, trials.right]))
         counts = Verification(
@@ -130,7 +129,7 @@ class Verifier:
             targets=int(trials.target.sum()),
             nontargets=int((~trials.target).sum()),
             unscored=int(missing.sum()),
-            cross_session=cross_session,
+            cross_session=trials.across_sessions,
             sampled=trials.sampled,
         )
         if counts.targets == 0 or counts.nontargets == 0:
@@ -190,8 +189,8 @@ def pairs_among(
     utterances: Indices,
     groups: list[str | None] | None = None,
     max_pairs: int = MAX_PAIRS,
-) -> tuple[Trials, bool]:
-    """The pairs of some utterances of a corpus, as rows of the table; whether they cross sessions.
+) -> Trials:
+    """The pairs of some utterances of a corpus, as rows of the table.
 
     See :meth:`Verifier.among`, and :func:`hive_mtl.trials.all_pairs` for ``max_pairs``.
     """
@@ -201,8 +200,7 @@ def pairs_among(
         genders=groups,
         max_pairs=max_pairs,
     )
-    within = replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
-    return within, embedded.crosses_sessions(utterances)
+    return replace(pairs, left=utterances[pairs.left], right=utterances[pairs.right])
 
 
 def trial_weights(voice: Indices, trials: Trials) -> Callable[[Draw], Floats]:

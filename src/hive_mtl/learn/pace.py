@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.journal import Journal
+from hive_mtl.learn.processes import torch_threads
 from hive_mtl.learn.trainer import Run
 
 WARM_UP, MEASURED = 2, 6  # steps
@@ -37,14 +37,9 @@ def measure_pace(recipe: Recipe, data: Sequence[str], folder: Path, threads: int
         folder: for the journal; it can go afterwards.
         threads: cores that the run may use.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
-            return _ShortRun(recipe, data, folder, None, None, False).pace()
-    finally:
-        torch.set_num_threads(before)
+    with torch_threads(threads), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric.*|torch.*")
+        return _ShortRun(recipe, data, folder, None, None, False).pace()
 
 
 class _ShortRun(Run):

@@ -1,7 +1,8 @@
 """The processes of a run: how many, and what one does before the others."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,17 @@ from hive_mtl.errors import ConfigError, HiveError
 from hive_mtl.learn.optimising import precision
 
 Made = TypeVar("Made")
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many cores for torch's work in this process, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_fabric(devices: int) -> Any:

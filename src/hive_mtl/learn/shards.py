@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -19,12 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 
 from hive_mtl import audio
 from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import AudioError, DataError
 from hive_mtl.learn.kept import Array, Kept
+from hive_mtl.learn.processes import torch_threads
 
 SHARD_UTTERANCES = 2048
 AHEAD = 32  # utterances decoded ahead of the writer
@@ -88,8 +87,6 @@ def tried_again(folder: Path, table: pa.Table, kept: Kept) -> Index:
             break
         _write_index(path, written)
         index = _read_index(folder, len(table), kept)
-        if len(index.unread) == len(failed):
-            break
     return index
 
 
@@ -151,22 +148,12 @@ def _decoded(rows: pa.Table, kept: Kept) -> Iterator[tuple[Array, str | None]]:
     """What is kept of the rows, in order, decoded a little ahead by all cores."""
     columns = [rows[name].to_pylist() for name in ("path", "start_s", "duration_s")]
     segments = zip(*columns, strict=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool, _one_thread_each():
+    # each recording has a core: torch is not to share the work on one among cores that have theirs
+    with ThreadPoolExecutor(os.cpu_count()) as pool, torch_threads(1):
         pending = [pool.submit(_decode, kept, *segment) for segment in islice(segments, AHEAD)]
         while pending:
             yield pending.pop(0).result()
             pending.extend(pool.submit(_decode, kept, *segment) for segment in islice(segments, 1))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keeps torch from sharing the work on one recording among cores that all have their own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _decode(

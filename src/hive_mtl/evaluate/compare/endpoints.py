@@ -71,7 +71,7 @@ class Endpoints:
         found = {}
         for corpus in self._nobody.corpora:
             rows = self._nobody.comparable(corpus, self.config.min_duration_s)
-            trials, _ = pairs_among(self._nobody, rows, max_pairs=MAX_PAIRS)
+            trials = pairs_among(self._nobody, rows, max_pairs=MAX_PAIRS)
             speakers = np.union1d(*(self._nobody.voice[s] for s in (trials.left, trials.right)))
             if len(speakers) >= self.config.min_voices and trials.target.any():
                 found[corpus] = trials

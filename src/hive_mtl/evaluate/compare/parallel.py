@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from hive_mtl.errors import HiveError
 from hive_mtl.evaluate.compare.plan import Training
+from hive_mtl.use.cores import cores
 
 OUTPUT = "output.txt"  # of a training's folder: what it said
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -61,7 +62,7 @@ def run_all(
 
 def cores_each(jobs: int) -> int:
     """How many cores each of ``jobs`` that run at a time may use."""
-    return max((os.cpu_count() or 1) // jobs, 1)
+    return max(cores() // jobs, 1)
 
 
 def gpu_at(place: int, gpus: int, visible: str | None) -> str:
@@ -89,7 +90,7 @@ def _run(training: Training, work: Work, threads: int, place: int) -> None:
     if (gpus := torch.cuda.device_count()) > 1:
         os.environ[VISIBLE] = gpu_at(place, gpus, os.environ.get(VISIBLE))
     try:
-        with threadpool_limits(threads):  # the probes' BLAS would take all cores
+        with threadpool_limits(threads):  # the probes would take all cores
             work(training, threads)
     except HiveError as error:
         print(error, file=sys.stderr, flush=True)

@@ -102,7 +102,7 @@ def map(  # noqa: A001 - commands are named after what they do
     if as_json:
         print_json({"model_id": model.description.model_id, **_drawn_in_json(drawn, out)})
     else:
-        labelled = any(label in each.labels for each, _ in kept)
+        labelled = any(point.label is not None for point in drawn.points)
         coloured = f"coloured by {label}" if labelled else f"in grey: none has a {label}"
         print(f"{out}: {len(kept)} of {len(heard)} recordings, {coloured}")
     return complain_of([str(failure) for failure in failures])
