@@ -93,6 +93,7 @@ def simulated() -> Comparison:
         units={"speaker": "", "gender": ""},
         guesses={"speaker": 0.5, "gender": assessor.endpoints.guess(gender)},
         verdicts=verdicts(against),
+        titles={arm.name: arm.title for arm in arms},
         steps={"unified": (900, 1_200)},
         most_steps=1_200,
         cosines=(Cosine("speaker", "gender", 0, (50, 100, 150), (0.1, -0.2, 0.05)),),

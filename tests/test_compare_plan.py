@@ -105,10 +105,12 @@ class TestArms:
             "labelled-age": TASKS,  # not for gender, which is labelled throughout
         }
 
-    def test_arms_differ_in_their_tasks_alone(self) -> None:
+    def test_arms_differ_in_their_tasks_and_in_what_must_be_labelled(self) -> None:
         for arm in plan_arms(recipe(), TASKS, dict.fromkeys(TASKS, 1)):
-            for part in ("trunk", "augment", "batches", "data", "front_end", "mels"):
+            for part in ("trunk", "augment", "batches", "front_end", "mels"):
                 assert getattr(arm.recipe, part) == getattr(recipe(), part)
+            assert arm.recipe.data.labelled == (arm.task if arm.kind == "labelled" else None)
+            assert arm.recipe.data.model_copy(update={"labelled": None}) == recipe().data
             same = {"chosen_by": (), "cosines_every": None}
             assert arm.recipe.trainer.model_copy(update=same) == recipe().trainer
 
@@ -126,10 +128,7 @@ class TestArms:
         assert len(trainings) == 3 * len(arms)
         assert [each.recipe.trainer.seed for each in trainings[:: len(arms)]] == [5, 6, 7]
         assert len({each.folder for each in trainings}) == len(trainings)
-        assert {each.data.name for each in trainings} == {
-            "everything.parquet",
-            "labelled-gender.parquet",
-        }
+        assert {each.data for each in trainings} == {Path("out/data/everything.parquet")}
 
     @pytest.mark.parametrize(
         ("settings", "tasks", "problem"),
@@ -137,6 +136,7 @@ class TestArms:
             ({}, ["gender", "age"], "name speaker"),
             ({}, ["speaker"], "at least one more"),
             ({"trainer": {"plateau": None}}, TASKS, r"trainer\.plateau, as the recipe 'compare'"),
+            ({"data": {"labelled": "age"}}, TASKS, r"data\.labelled"),
             ({"tasks": {"speaker": {"speeds": [1, 0.9]}, "age": {}}}, ["speaker", "age"], "speeds"),
         ],
     )

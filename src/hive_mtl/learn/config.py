@@ -37,6 +37,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     leave_out: tuple[str, ...] = ()  # corpora that are not learnt from
+    labelled: str | None = None  # a task: what lacks its label is not learnt from; None: all is
     keep: Literal["waves", "features"] = "waves"  # what preparation keeps of a recording
     cache: Path | None = None  # folder of prepared corpora; None: the user's cache folder
     max_failures: int | None = Field(default=None, ge=0)  # unreadable recordings; None: any number

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
@@ -101,12 +103,14 @@ def gather(
             f"no utterances to learn from in {', '.join(data)}: none is of split 'train' or of "
             "none, or every voice is of another split too or fell to validation: add voices"
         )
-    tasks = [*fitted, *fit_tasks(recipe, learnt, {task.name for task in fitted}, say)]
+    known = {task.name for task in fitted}
+    tasks = [*fitted, *fit_tasks(recipe, learnt.filter(_labelled(recipe, learnt)), known, say)]
     _check_chosen_by(recipe, [task.name for task in tasks])
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
     held_out = validation_utterances(table)
+    training = training.only(_labelled(recipe, training.table))
     left = None if allowed is None else allowed - len(training.failures)
     validation = _prepared(held_out, "validation", recipe, left, say) if len(held_out) else None
     return Materials(training, validation, tasks, augment, summary(training.table))
@@ -119,6 +123,14 @@ def without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
         if name not in there:
             raise ConfigError(f"data.leave_out: no corpus '{name}'{suggestion(name, there)}")
     return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
+
+
+def _labelled(recipe: Recipe, table: pa.Table) -> npt.NDArray[np.bool_]:
+    """A mask of the rows that have the label of ``data.labelled``; of all rows where it is None."""
+    if recipe.data.labelled is None:
+        return np.ones(len(table), dtype=bool)
+    task = get_task(recipe.data.labelled, [*label_columns(table), "speaker"])
+    return np.array([label is not None for label in task.labels_of(table)], dtype=bool)
 
 
 def fit_tasks(

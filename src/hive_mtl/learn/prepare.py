@@ -8,7 +8,7 @@ preparation that was interrupted goes on at the first missing shard.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,16 @@ class Prepared:
     def hours(self) -> float:
         """Of all utterances together, as trimmed."""
         return float(self.lengths.sum()) / self.kept.per_second / 3600
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> "Prepared":
+        """Those where ``rows``, a mask ``(utterances,)``, says so."""
+        return replace(
+            self,
+            table=self.table.filter(rows),
+            shard=self.shard[rows],
+            offset=self.offset[rows],
+            lengths=self.lengths[rows],
+        )
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> Floats:
         """``count`` items of an utterance from ``start`` on (all that follow if None).

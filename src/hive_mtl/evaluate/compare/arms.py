@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from hive_mtl.atomic import atomic_write
 from hive_mtl.description import HeadDescription
 from hive_mtl.evaluate.attributes import label_spans
-from hive_mtl.evaluate.compare.plan import Training
+from hive_mtl.evaluate.compare.plan import EVERYTHING, Training
 from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table, of_vectors
 from hive_mtl.evaluate.probes import class_probe, quantity_probe
 from hive_mtl.learn import checkpoint as checkpoints
@@ -33,7 +33,7 @@ from hive_mtl.learn.validate import embed_prepared
 from hive_mtl.use.attributes import decode
 from hive_mtl.use.model import load
 
-EVERYTHING, JUDGED, TASKS = "everything.parquet", "judged.parquet", "tasks.json"
+JUDGED, TASKS = "judged.parquet", "tasks.json"
 DONE, HEARD, PROBED, TRAINED = "done.json", "heard.npz", "probed.npz", "trained.json"
 VECTORS, HEAD = "vectors", "head/"
 CPU_S = "cpu_s_per_hour"

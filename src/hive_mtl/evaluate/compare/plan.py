@@ -15,6 +15,7 @@ from hive_mtl.errors import ConfigError
 from hive_mtl.learn.config import Recipe
 
 SPEAKER = "speaker"
+EVERYTHING = "everything.parquet"  # the table of all utterances, which every arm is given
 Kind = Literal["specialist", "unified", "labelled"]
 
 
@@ -85,7 +86,7 @@ def plan_arms(recipe: Recipe, tasks: Sequence[str], unlabelled: Mapping[str, int
     arms = [Arm("unified", "", _with(recipe, tasks, tasks, recipe.compare.cosines_every))]
     arms += [Arm("specialist", task, _with(recipe, [task], [task])) for task in tasks]
     arms += [
-        Arm("labelled", task, _with(recipe, tasks, tasks, required=[task]))
+        Arm("labelled", task, _only_labelled(_with(recipe, tasks, tasks, required=[task]), task))
         for task in tasks
         if task != SPEAKER and unlabelled[task]
     ]
@@ -98,17 +99,12 @@ def plan_trainings(arms: Sequence[Arm], seeds: int, out: Path) -> list[Training]
         Training(
             arm=arm,
             recipe=_changed(arm.recipe, seed=arm.recipe.trainer.seed + number),
-            data=table_path(out, arm),
+            data=out / "data" / EVERYTHING,
             folder=out / "arms" / arm.name / f"seed{arm.recipe.trainer.seed + number}",
         )
         for number in range(seeds)
         for arm in arms
     ]
-
-
-def table_path(out: Path, arm: Arm) -> Path:
-    """The table that an arm learns from."""
-    return out / "data" / f"{arm.name if arm.kind == 'labelled' else 'everything'}.parquet"
 
 
 def fixed(
@@ -162,6 +158,10 @@ def _check(recipe: Recipe, tasks: Sequence[str]) -> None:
             f"recipe '{recipe.name}': every arm is trained until it no longer gains: set "
             "trainer.plateau, as the recipe 'compare' does"
         )
+    if recipe.data.labelled is not None:
+        raise ConfigError(
+            "data.labelled: the arms that learn only from what is labelled set it: leave it out"
+        )
     for task in tasks:
         if getattr(recipe.tasks[task], "speeds", (1.0,)) != (1.0,):
             raise ConfigError(
@@ -184,6 +184,10 @@ def _with(
     }
     changed = _changed(recipe, chosen_by=tuple(chosen_by), cosines_every=cosines_every)
     return changed.model_copy(update={"tasks": configs})
+
+
+def _only_labelled(recipe: Recipe, task: str) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"labelled": task})})
 
 
 def _changed(recipe: Recipe, **trainer: Any) -> Recipe:

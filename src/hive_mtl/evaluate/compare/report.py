@@ -169,8 +169,8 @@ def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Ro
         for each in comparison.cells
         if each.way != "head"
     }
-    arms = {UNIFIED: "unified", **{f"specialist-{task}": f"{task} alone" for task in tasks}}
-    return ["task", *arms.values()], [
+    arms = [UNIFIED, *(f"specialist-{task}" for task in tasks)]
+    return ["task", *(comparison.titles[arm] for arm in arms)], [
         [name_of(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
         for task in tasks
     ]
@@ -209,8 +209,8 @@ def _steps_note(comparison: Comparison) -> str:
 
 def _steps(comparison: Comparison) -> tuple[list[str], Rows]:
     return ["arm", "steps"], [
-        [title, ", ".join(f"{taken:,}" for taken in steps)]
-        for title, steps in comparison.steps.items()
+        [comparison.titles[arm], ", ".join(f"{taken:,}" for taken in steps)]
+        for arm, steps in comparison.steps.items()
     ]
 
 

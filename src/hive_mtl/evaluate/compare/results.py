@@ -106,7 +106,8 @@ class Comparison:
         units: by task, of its error; empty where it is a share.
         guesses: by task, the error of the best constant answer; None where it is undefined.
         verdicts: by task, what holds against every deciding rival.
-        steps: by title of the arm, after how many steps each training was over.
+        titles: by name of the arm, as people say it.
+        steps: by name of the arm, after how many steps each training was over.
         most_steps: after which one ends that has not reached its plateau.
         cosines: of the unified arm.
         expenses: of the unified model and of all specialists.
@@ -123,6 +124,7 @@ class Comparison:
     units: dict[str, str]
     guesses: dict[str, float | None]
     verdicts: dict[str, Verdict]
+    titles: dict[str, str]
     steps: dict[str, tuple[int, ...]]
     most_steps: int
     cosines: tuple[Cosine, ...]

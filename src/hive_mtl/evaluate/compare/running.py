@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from hive_mtl.errors import ModelError
 from hive_mtl.evaluate.compare.arms import (
-    EVERYTHING,
     Material,
     is_done,
     read_cost,
@@ -24,6 +22,7 @@ from hive_mtl.evaluate.compare.endpoints import Endpoints
 from hive_mtl.evaluate.compare.held_out import hold_out, judged_utterances, split_digests
 from hive_mtl.evaluate.compare.parallel import cores_each, run_all
 from hive_mtl.evaluate.compare.plan import (
+    EVERYTHING,
     SPEAKER,
     Arm,
     Training,
@@ -31,7 +30,6 @@ from hive_mtl.evaluate.compare.plan import (
     plan_arms,
     plan_trainings,
     refuse_changes,
-    table_path,
 )
 from hive_mtl.evaluate.compare.results import (
     Assessor,
@@ -83,24 +81,13 @@ class Planned:
         """The tasks whose answers are read from an embedding."""
         return {task.name: task for task in self.tasks if task.name != SPEAKER}
 
-    def pace(self, jobs: int) -> Pace:
-        """Of a training beside others, ``jobs`` at a time.
+    def lines(self, jobs: int) -> list[str]:
+        """The plan for people: who learns, what there is to train, and how long it takes.
 
-        By the trainings that are done or, where none is, by a few steps of the unified arm.
+        Args:
+            jobs: how many trainings run at a time.
         """
-        costs = [read_cost(each) for each in self.trainings if is_done(each)]
-        known = [(cost.train_s, cost.steps) for cost in costs if cost.train_s is not None]
-        if known:
-            return Pace(sum(s for s, _ in known) / sum(steps for _, steps in known), 0.0)
-        with tempfile.TemporaryDirectory(prefix="hive-mtl-compare-") as folder:
-            data = Path(folder) / EVERYTHING
-            write_table(data, self.table)
-            run = Path(folder) / "run"
-            return measure_pace(self.arms[0].recipe, [str(data)], run, cores_each(jobs))
-
-    def lines(self, pace: Pace, jobs: int) -> list[str]:
-        """The plan for people: who learns, what there is to train, and how long it takes."""
-        config = self.recipe.trainer
+        config, pace = self.recipe.trainer, self._pace(jobs)
         splits = self.fixed["splits"]
         voices = ", ".join(f"{part} {found['voices']} voices" for part, found in splits.items())
         lines = [f"Speakers: {voices}; nobody is in two of them."]
@@ -117,6 +104,18 @@ class Planned:
             "embedding and probes come on top"
         )
         return lines
+
+    def _pace(self, jobs: int) -> Pace:
+        """By the trainings that are done or, where none is, by a few steps of the unified arm."""
+        costs = [read_cost(each) for each in self.trainings if is_done(each)]
+        known = [(cost.train_s, cost.steps) for cost in costs if cost.train_s is not None]
+        if known:
+            return Pace(sum(s for s, _ in known) / sum(steps for _, steps in known), 0.0)
+        with tempfile.TemporaryDirectory(prefix="hive-mtl-compare-") as folder:
+            data = Path(folder) / EVERYTHING
+            write_table(data, self.table)
+            run = Path(folder) / "run"
+            return measure_pace(self.arms[0].recipe, [str(data)], run, cores_each(jobs))
 
 
 def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
@@ -195,9 +194,8 @@ def judge(planned: Planned) -> Comparison:
         units={task.name: _unit(task) for task in planned.tasks},
         guesses={task.name: endpoints.guess(task) for task in planned.tasks},
         verdicts=verdicts(against),
-        steps={
-            arm.title: tuple(each.cost.steps for each in said[arm.name]) for arm in planned.arms
-        },
+        titles={arm.name: arm.title for arm in planned.arms},
+        steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
         most_steps=planned.recipe.trainer.steps,
         cosines=tuple(read_cosines(planned.trainings)),
         expenses=tuple(expenses(said, planned.arms)),
@@ -210,27 +208,14 @@ def _unit(task: Task) -> str:
 
 
 def _write(planned: Planned) -> None:
-    """The tables that the arms learn from, then the plan: with it, the comparison has begun."""
+    """The table that the arms learn from, then the plan: with it, the comparison has begun."""
     if (planned.out / PLAN).is_file():
         return
     folder = planned.out / "data"
     learnt = training_utterances(planned.table)
     Material(planned.judged, learnt, tuple(planned.attributes.values()), 1).write(folder)
     write_table(folder / EVERYTHING, planned.table)
-    for arm in planned.arms:
-        if arm.kind == "labelled":
-            write_table(table_path(planned.out, arm), _labelled(planned, arm.task))
     write_json(planned.out / PLAN, planned.fixed, infinite=True)  # as a recipe's clip_norm may be
-
-
-def _labelled(planned: Planned, task: str) -> pa.Table:
-    """Everything but the training utterances without a label; validation stays as it is."""
-    labels = planned.attributes[task].labels_of(planned.table)
-    keep = np.array([label is not None for label in labels])
-    row = pa.array(np.arange(len(keep)))
-    learnt = training_utterances(planned.table.append_column("row", row))["row"].to_numpy()
-    keep[np.setdiff1d(row.to_numpy(), learnt)] = True
-    return planned.table.filter(pa.array(keep))
 
 
 def _digest(table: pa.Table) -> str:

@@ -62,7 +62,7 @@ def compare(
     if options.tasks is not None:
         configured = with_tasks(configured, options.tasks.split(","))
     planned = plan(configured, data, out or Path("comparisons") / configured.name, tell)
-    for line in planned.lines(planned.pace(options.jobs), options.jobs):
+    for line in planned.lines(options.jobs):
         tell(line)
     if options.dry_run:
         return 0
