@@ -6,6 +6,7 @@ import pytest
 from hive_mtl.evaluate.compare.statistics import (
     Figure,
     Rules,
+    Stratum,
     compare,
     holm,
     least_favourable,
@@ -15,12 +16,15 @@ from hive_mtl.evaluate.compare.statistics import (
 
 SPEAKERS, SEEDS, DRAWS = 100, 3, 250
 RULES = Rules()
-SPEAKERS_DRAWN = np.vstack(
-    [
-        np.ones(SPEAKERS),
-        np.random.default_rng(0).multinomial(SPEAKERS, [1 / SPEAKERS] * SPEAKERS, DRAWS),
-    ]
-)
+
+
+def drawn(speakers: int, seed: int = 0) -> np.ndarray:
+    """How much each speaker counts ``(1 + DRAWS, speakers)``, as the endpoints draw them."""
+    draws = np.random.default_rng(seed).multinomial(speakers - 1, [1 / speakers] * speakers, DRAWS)
+    return np.vstack([np.ones(speakers), draws * speakers / (speakers - 1)])
+
+
+SPEAKERS_DRAWN = drawn(SPEAKERS)
 
 
 class Simulation:
@@ -36,7 +40,7 @@ class Simulation:
         noise = self.rng.normal(0, 0.05, (SPEAKERS, self.seeds))
         level = self.rng.normal(0, self.of_seed, self.seeds)
         errors = self.of_speaker[:, None] + more + noise + level
-        return Figure(SPEAKERS_DRAWN @ errors / SPEAKERS, SPEAKERS)
+        return Figure.of_corpus(SPEAKERS_DRAWN @ errors / SPEAKERS, SPEAKERS)
 
 
 def test_identical_arms_are_seldom_better() -> None:
@@ -81,6 +85,38 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 180 <= held <= 199
 
 
+@pytest.mark.parametrize("sizes", [(5, 300), (14, 310, 5, 44)])
+def test_a_mean_over_corpora_of_few_and_many_voices_is_as_sure_as_the_few(
+    sizes: tuple[int, ...],
+) -> None:
+    """No training differs from another here: the intervals are those of the speakers alone."""
+    draws = {count: drawn(count, seed=count) for count in sizes}
+    held = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        values = {
+            count: np.repeat(draws[count] @ rng.normal(0, 0.1, (count, 1)) / count, SEEDS, axis=1)
+            for count in sizes
+        }
+        mean = np.mean(list(values.values()), axis=0)
+        strata = tuple(Stratum(each[1:] / len(sizes), count) for count, each in values.items())
+        rival = tuple(Stratum(np.zeros_like(each.values), each.speakers) for each in strata)
+        found = compare(
+            {"x": Figure(mean, strata)}, {"x": Figure(np.zeros_like(mean), rival)}, RULES
+        )["x"].estimate
+        assert found is not None
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 0 <= found.high
+    assert 0.92 * 300 <= held <= 0.99 * 300
+
+
+def test_two_perfect_arms_are_not_worse() -> None:
+    perfect = Figure.of_corpus(np.zeros((DRAWS + 1, SEEDS)), SPEAKERS)
+    found = compare({"x": perfect}, {"x": perfect}, RULES)["x"]
+    assert (found.p, found.verdict) == (1.0, "not worse")
+
+
 def test_an_arm_whose_labels_were_shuffled_is_worse() -> None:
     """Its answers are as good as chance, where the rival is right nine times in ten."""
     for seed in range(20):
@@ -89,7 +125,7 @@ def test_an_arm_whose_labels_were_shuffled_is_worse() -> None:
         right = np.where(simulation.rng.random((SPEAKERS, SEEDS)) < 0.9, truth, 1 - truth)
         shuffled = simulation.rng.permutation(right)
         errors = [
-            Figure(SPEAKERS_DRAWN @ (said != truth) / SPEAKERS, SPEAKERS)
+            Figure.of_corpus(SPEAKERS_DRAWN @ (said != truth) / SPEAKERS, SPEAKERS)
             for said in (shuffled, right)
         ]
         found = compare({"gender": errors[0]}, {"gender": errors[1]}, RULES)["gender"]
@@ -111,7 +147,7 @@ def test_a_better_arm_is_found_and_an_equal_one_is_not_worse() -> None:
 
 def test_the_very_same_figures_are_not_worse() -> None:
     same = Simulation(1, of_seed=0.0).arm()
-    same = Figure(np.repeat(same.values[:, :1], SEEDS, axis=1), SPEAKERS)
+    same = Figure.of_corpus(np.repeat(same.values[:, :1], SEEDS, axis=1), SPEAKERS)
     found = compare({"x": same}, {"x": same}, RULES)["x"]
     assert found.verdict == "not worse"
     assert found.p == 1.0
@@ -120,7 +156,7 @@ def test_the_very_same_figures_are_not_worse() -> None:
 
 
 def test_what_is_not_defined_is_undecided() -> None:
-    nothing = Figure(np.full((DRAWS + 1, SEEDS), np.nan), SPEAKERS)
+    nothing = Figure.of_corpus(np.full((DRAWS + 1, SEEDS), np.nan), SPEAKERS)
     found = compare({"x": nothing}, {"x": Simulation(1).arm()}, RULES)["x"]
     assert (found.estimate, found.relative, found.verdict) == (None, None, "undecided")
 
@@ -134,7 +170,7 @@ def test_a_single_training_decides_nothing() -> None:
 
 
 def test_a_single_speaker_has_no_interval() -> None:
-    alone = Figure(np.full((DRAWS + 1, SEEDS), 0.5), 1)
+    alone = Figure.of_corpus(np.full((DRAWS + 1, SEEDS), 0.5), 1)
     found = compare({"x": alone}, {"x": alone}, RULES)["x"]
     assert found.estimate is not None
     assert found.estimate.low is None

@@ -13,7 +13,6 @@ from hive_mtl.evaluate.bootstrap import SEED, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.metrics import b_cubed
 from hive_mtl.use.cluster import THRESHOLD, similarities
-from hive_mtl.use.embedding import lacks_speech
 from hive_mtl.use.grouping import group
 
 VOICES = 20  # clustered at a time
@@ -110,8 +109,7 @@ def _of_voices(
 
 def _groups(embedded: EmbeddedTable, calibration: Calibration | None, rows: Indices) -> Indices:
     """The group of each row ``(rows,)``; -1 where it cannot be grouped."""
-    reasons = map(lacks_speech, embedded.speech_s[rows], embedded.snr_db[rows])
-    usable = ~embedded.missing[rows] & [not reason for reason in reasons]
+    usable = embedded.answerable[rows]
     found = np.full(len(rows), -1, np.int64)
     kept = rows[usable]
     if len(kept):

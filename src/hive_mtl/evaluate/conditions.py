@@ -14,7 +14,7 @@ from hive_mtl.evaluate.bootstrap import SEED, Bootstrap, Estimate
 from hive_mtl.evaluate.degrade import DEGRADATIONS, embed_degraded, seconds_asked_for
 from hive_mtl.evaluate.embedded import EmbeddedTable, collect, scoring_cohort
 from hive_mtl.evaluate.verification import Verifier
-from hive_mtl.use.embedding import ENOUGH_SPEECH_S, Embedding
+from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model
 
 
@@ -27,7 +27,7 @@ class Condition:
         corpus: its name.
         utterances: in it.
         embedded: of them, with a vector.
-        answerable: of them, with as much speech as ``verify`` asks for.
+        answerable: of them, with speech enough, and enough above the noise, for ``verify``.
         untouched: of them, shorter than the degradation would make them, and left as they are.
         eer: over all pairs of the corpus, a fraction; None where it is undefined.
         attributes: of the heads that may be asked, where they are labelled.
@@ -77,7 +77,7 @@ def judge_conditions(
                     corpus=corpus,
                     utterances=int(rows.sum()),
                     embedded=int((~embedded.missing[rows]).sum()),
-                    answerable=int((embedded.speech_s[rows] >= ENOUGH_SPEECH_S).sum()),
+                    answerable=int(embedded.answerable[rows].sum()),
                     untouched=int((heard_s[rows] < seconds_asked_for(name)).sum()),
                     eer=verifier.among(corpus, "all", utterances).eer,
                     attributes=tuple(each for each in attributes if each.corpus == corpus),

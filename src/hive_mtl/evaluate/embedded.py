@@ -14,7 +14,7 @@ from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.utterances import parse_gender
 from hive_mtl.trials import Trials, cosines, crosses_sessions
-from hive_mtl.use.embedding import Embedding
+from hive_mtl.use.embedding import Embedding, lacks_speech
 from hive_mtl.use.model import Model
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 from hive_mtl.use.progress import with_progress
@@ -129,6 +129,12 @@ class EmbeddedTable:
         known = np.array([speaker is not None for speaker in self.speaker], dtype=np.bool_)
         long_enough = self.duration_s >= min_duration_s
         return np.flatnonzero((self.corpus == corpus) & known & long_enough)
+
+    @cached_property
+    def answerable(self) -> Bools:
+        """``(utterances,)`` True where ``verify`` would not refuse: speech enough, above noise."""
+        reasons = map(lacks_speech, self.speech_s.tolist(), self.snr_db.tolist())
+        return np.array([not reason for reason in reasons], dtype=np.bool_)
 
     def sides(self, utterances: Indices) -> Sides:
         """How good these utterances are, ``(utterances,)``, as one side of trials."""

@@ -17,7 +17,7 @@ CONDITIONS_NOTE = (
     "The same trials throughout. A crop is taken from the middle of the speech; recordings that "
     "are shorter are left as they are. Noise is babble in half of the recordings and pink in the "
     "others; the telephone is a band of 300 to 3,400 Hz, coded as G.711 does. 'Answered by verify' "
-    "are recordings with a second of speech or more."
+    "are recordings with a second of speech or more, 3 dB or more above the noise."
 )
 ATTRIBUTES_NOTE = (
     "Beside each figure that of the best constant answer. ECE is the expected calibration error of "

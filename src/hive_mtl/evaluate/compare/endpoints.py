@@ -2,7 +2,7 @@
 
 Speaker: the equal error rate, its mean over corpora. A class: 1 less the balanced accuracy. A
 quantity: the mean absolute error. All are figures of the judged utterances by draws of their
-speakers; the draws are the same for every arm, and each corpus keeps as many speakers as it has.
+speakers; the draws are the same for every arm, and no corpus gains or loses weight by them.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from hive_mtl import metrics
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.compare.arms import Values, class_labels, quantities, write_table
 from hive_mtl.evaluate.compare.plan import SPEAKER
-from hive_mtl.evaluate.compare.statistics import Figure
+from hive_mtl.evaluate.compare.statistics import Figure, Stratum
 from hive_mtl.evaluate.embedded import EmbeddedTable, of_vectors
 from hive_mtl.evaluate.verification import pairs_among, trial_weights
 from hive_mtl.learn.comparing import CompareConfig
@@ -53,16 +53,25 @@ class Endpoints:
 
     @cached_property
     def draws(self) -> Floats:
-        """How often each speaker counts: ``(1 + draws, speakers)``; once in the first row."""
+        """How much each speaker counts: ``(1 + draws, speakers)``; once in the first row.
+
+        Of ``n`` speakers of a corpus ``n - 1`` are drawn, each for ``n / (n - 1)``.
+        """
         voice, corpus = self._nobody.voice, self._nobody.corpus
         rng = np.random.default_rng(self.config.draw_seed)
         draws = np.ones((1 + self.config.draws, int(voice.max()) + 1))
         for name in self._nobody.corpora:
             of_corpus = np.unique(voice[corpus == name])
-            count = len(of_corpus)
-            draws[1:, of_corpus] = rng.multinomial(
-                count, np.full(count, 1 / count), self.config.draws
-            )
+            if (count := len(of_corpus)) > 1:
+                drawn = rng.multinomial(count - 1, np.full(count, 1 / count), self.config.draws)
+                draws[1:, of_corpus] = drawn * count / (count - 1)
+        return draws
+
+    def _draws_of(self, corpus: str) -> Floats:
+        """The draws of one corpus; the speakers of the others count once."""
+        voices = np.unique(self._nobody.voice[self._nobody.corpus == corpus])
+        draws = np.ones_like(self.draws)
+        draws[:, voices] = self.draws[:, voices]
         return draws
 
     @cached_property
@@ -106,10 +115,11 @@ class Endpoints:
         }
         if not values:
             undefined = np.full((len(self.draws), len(vectors)), np.nan)
-            return {PRIMARY: Figure(undefined, 0)}
+            return {PRIMARY: Figure(undefined, ())}
         mean = np.mean(list(values.values()), axis=0)
-        found = {PRIMARY: Figure(mean, sum(speakers.values()))}
-        return found | {corpus: Figure(values[corpus], speakers[corpus]) for corpus in values}
+        strata = [Stratum(each[1:] / len(values), speakers[of]) for of, each in values.items()]
+        found = {of: Figure.of_corpus(each, speakers[of]) for of, each in values.items()}
+        return {PRIMARY: Figure(mean, tuple(strata)), **found}
 
     def attribute(self, task: Task, answers: Sequence[Values]) -> dict[str, Figure]:
         """The errors of answers ``(utterances,)``, one array a seed."""
@@ -117,18 +127,22 @@ class Endpoints:
         truth: Values = (class_labels if by_class else quantities)(task, self.table)
         known = truth != "" if by_class else ~np.isnan(truth)
         judge = self._class_error if by_class else self._quantity_error
-        parts = {PRIMARY: known}
-        parts |= {
-            corpus: known & (self._nobody.corpus == corpus) for corpus in self._nobody.corpora
-        }
-        found = {}
-        for name, part in parts.items():
-            rows = np.flatnonzero(part)
+
+        def errors(rows: Indices, draws: Floats) -> Floats:
+            of_seeds = [judge(task, truth[rows], each[rows], rows, draws) for each in answers]
+            return np.stack(of_seeds, axis=1)
+
+        everywhere = np.flatnonzero(known)
+        strata, found = [], {}
+        for corpus in self._nobody.corpora:
+            rows = np.flatnonzero(known & (self._nobody.corpus == corpus))
             speakers = len(np.unique(self._voices(rows)))
-            if name == PRIMARY or speakers >= self.config.min_voices:
-                values = [judge(task, truth[rows], each[rows], rows) for each in answers]
-                found[name] = Figure(np.stack(values, axis=1), speakers)
-        return found
+            if speakers > 1:
+                alone = errors(everywhere, self._draws_of(corpus))
+                strata.append(Stratum(alone[1:], speakers))
+            if speakers >= self.config.min_voices:
+                found[corpus] = Figure.of_corpus(errors(rows, self.draws), speakers)
+        return {PRIMARY: Figure(errors(everywhere, self.draws), tuple(strata)), **found}
 
     def guess(self, task: Task) -> float | None:
         """The error of the best constant answer to a task; None where nothing is labelled."""
@@ -153,11 +167,13 @@ class Endpoints:
         speakers = np.union1d(self._voices(trials.left), self._voices(trials.right))
         return np.array([_eer(ranked, weigh(draw[speakers])) for draw in self.draws])
 
-    def _class_error(self, task: Task, truth: Values, said: Values, rows: Indices) -> Floats:
+    def _class_error(
+        self, task: Task, truth: Values, said: Values, rows: Indices, draws: Floats
+    ) -> Floats:
         """1 less the balanced accuracy by draw; NaN where fewer than two classes are drawn."""
         classes, label = np.unique(truth, return_inverse=True)
-        present = self.draws @ self._by_speaker(np.eye(len(classes))[label], rows)
-        right = self.draws @ self._by_speaker(
+        present = draws @ self._by_speaker(np.eye(len(classes))[label], rows)
+        right = draws @ self._by_speaker(
             np.eye(len(classes))[label] * (said == truth)[:, None], rows
         )
         drawn = present > 0
@@ -165,13 +181,15 @@ class Endpoints:
         count = drawn.sum(axis=1)
         return np.where(count > 1, 1 - recall.sum(axis=1) / np.maximum(count, 1), np.nan)
 
-    def _quantity_error(self, task: Task, truth: Values, said: Values, rows: Indices) -> Floats:
+    def _quantity_error(
+        self, task: Task, truth: Values, said: Values, rows: Indices, draws: Floats
+    ) -> Floats:
         """The mean absolute error by draw; without an answer it is as wrong as can be."""
         head = task.describe()
         low, high = (head.low, head.high) if head else (0.0, 0.0)
         farthest = np.maximum(np.abs(truth - low), np.abs(truth - high))
         error = np.where(np.isnan(said), farthest, np.abs(said - truth))
-        sums = self.draws @ self._by_speaker(np.stack([error, np.ones(len(rows))], 1), rows)
+        sums = draws @ self._by_speaker(np.stack([error, np.ones(len(rows))], 1), rows)
         drawn = sums[:, 1] > 0
         return np.where(drawn, sums[:, 0] / np.where(drawn, sums[:, 1], 1), np.nan)
 

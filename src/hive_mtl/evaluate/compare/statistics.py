@@ -1,13 +1,13 @@
 """Is one arm better than another? Paired differences, a two-level bootstrap, Holm, and a verdict.
 
-Every figure is an error: lower is better. Speakers are drawn with replacement, the same for all
-arms, so differences are paired. Seeds are drawn independently for each arm, one fewer than there
-are: then the variance of their mean is not underestimated (Rao & Wu, Resampling inference with
-complex survey data, 1988), which with three seeds it would be, by a third. How few seeds there are
-also counts in the degrees of freedom of the interval (Satterthwaite, 1946); a single one says
-nothing of what trainings differ by, and gives no interval. Noise of one speaker in one training is
-counted on both levels, so the intervals err on the wide side (McCullagh, Resampling and
-exchangeable arrays, 2000).
+Every figure is an error: lower is better. Speakers are drawn with replacement, in each corpus for
+itself and the same for all arms, so differences are paired. Seeds are drawn independently for each
+arm. Of both, one fewer is drawn than there are: then the variance is not underestimated (Rao & Wu,
+Resampling inference with complex survey data, 1988), which with three seeds it would be by a third,
+and with a corpus of five voices by a fifth. How few seeds there are, and how few voices the corpora
+have that matter, also counts in the degrees of freedom of the interval (Satterthwaite, 1946). A
+single seed says nothing of what trainings differ by, and gives no interval. Noise of one speaker in
+one training is counted on both levels (McCullagh, Resampling and exchangeable arrays, 2000).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,35 @@ _INTERVAL = 0.95
 
 
 @dataclass(frozen=True)
+class Stratum:
+    """What the speakers of one corpus do to an error.
+
+    Attributes:
+        values: ``(draws, seeds)`` the error where they alone are drawn, up to a constant.
+        speakers: how many there are, two or more.
+    """
+
+    values: Floats
+    speakers: int
+
+
+@dataclass(frozen=True)
 class Figure:
     """One error of one arm.
 
     Attributes:
         values: ``(1 + draws, seeds)``: in the first row every speaker counts once, in the others
             as often as drawn; NaN where a draw leaves the error undefined.
-        speakers: that are drawn.
+        strata: the corpora whose speakers are drawn.
     """
 
     values: Floats
-    speakers: int
+    strata: tuple[Stratum, ...]
+
+    @classmethod
+    def of_corpus(cls, values: Floats, speakers: int) -> "Figure":
+        """An error on one corpus."""
+        return cls(values, (Stratum(values[1:], speakers),) if speakers > 1 else ())
 
     @property
     def mean(self) -> float | None:
@@ -166,6 +184,8 @@ class _Contrast:
         return 1.0 if below is None else 2 * min(below, 1 - below)
 
     def not_below_zero(self) -> float:
+        if self.value == self.error == 0.0:  # both arms are perfect: no margin is beyond reach
+            return 0.0
         below = self._below()
         return 1.0 if below is None else below
 
@@ -186,18 +206,31 @@ def _contrast(arm: Figure, rival: Figure, factor: float, rules: Rules) -> _Contr
     rng = np.random.default_rng(rules.draw_seed)
     drawn = _over_seeds(mine[1:], rng) - _over_seeds(other[1:], rng)
     drawn = drawn[np.isfinite(drawn)]
-    too_few = arm.speakers < 2 or min(mine.shape[1], other.shape[1]) < 2
+    too_few = not arm.strata or min(mine.shape[1], other.shape[1]) < 2
     if too_few or 2 * len(drawn) <= len(mine) - 1:
         return _Contrast(value)
     variance = float(drawn.var(ddof=1))
-    of_seeds = [_variance_of_mean(side[0]) for side in (mine, other)]
-    freedom = max(variance - sum(of_seeds), 0.0) ** 2 / (arm.speakers - 1)
-    freedom += sum(
-        part**2 / (side.shape[1] - 1)
-        for part, side in zip(of_seeds, (mine, other), strict=True)
-        if part > 0
-    )
-    return _Contrast(value, variance**0.5, variance**2 / freedom if freedom > 0 else np.inf)
+    of_seeds = [(_variance_of_mean(side[0]), side.shape[1] - 1) for side in (mine, other)]
+    of_speakers = max(variance - sum(part for part, _ in of_seeds), 0.0)
+    parts = [*of_seeds, (of_speakers, _freedom(_of_strata(arm, rival, factor)))]
+    return _Contrast(value, variance**0.5, _freedom(parts))
+
+
+def _of_strata(arm: Figure, rival: Figure, factor: float) -> list[tuple[float, float]]:
+    """By corpus, the variance that its speakers give to a contrast, and its degrees of freedom."""
+    return [
+        (
+            float(np.nanvar(mine.values.mean(axis=1) - factor * other.values.mean(axis=1), ddof=1)),
+            mine.speakers - 1,
+        )
+        for mine, other in zip(arm.strata, rival.strata, strict=True)
+    ]
+
+
+def _freedom(parts: Sequence[tuple[float, float]]) -> float:
+    """The degrees of freedom of a sum of variances, each with its own (Satterthwaite, 1946)."""
+    spread = sum(variance**2 / freedom for variance, freedom in parts)
+    return sum(variance for variance, _ in parts) ** 2 / spread if spread > 0 else np.inf
 
 
 def _over_seeds(values: Floats, rng: np.random.Generator) -> Floats:
