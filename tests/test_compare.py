@@ -17,7 +17,8 @@ import pytest
 from hive_mtl.evaluate.compare import report
 from hive_mtl.evaluate.compare.arms import Cost, Said
 from hive_mtl.evaluate.compare.endpoints import Endpoints
-from hive_mtl.evaluate.compare.plan import plan_arms
+from hive_mtl.evaluate.compare.parallel import run_all
+from hive_mtl.evaluate.compare.plan import Training, plan_arms
 from hive_mtl.evaluate.compare.results import (
     PROBES,
     SPECIALIST,
@@ -265,6 +266,21 @@ class TestCommand:
         assert main(words) == 0
         assert "0 of 8 trainings to do" in capsys.readouterr().err
         assert (Path(words[-1]) / "compare.json").read_text() == before
+
+
+def end(training: Training, threads: int) -> None:
+    """What a process does that says something, and is killed for its memory."""
+    print("step 5/20", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_training_that_is_killed_is_told_as_such(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, trainer={"plateau": {}})
+    arm = plan_arms(recipe, ["speaker", "gender"], {"gender": 0})[0]
+    training = Training(arm, recipe, tmp_path / "data", tmp_path / "run")
+    (problem,) = run_all([training], end, 1, lambda _: None)
+    assert problem.startswith("unified, seed 0: it was killed by signal 9")
+    assert (tmp_path / "run" / "output.txt").read_text() == "step 5/20\n"
 
 
 def test_no_jobs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -137,6 +137,12 @@ class TestArms:
             ({}, ["speaker"], "at least one more"),
             ({"trainer": {"plateau": None}}, TASKS, r"trainer\.plateau, as the recipe 'compare'"),
             ({"data": {"labelled": "age"}}, TASKS, r"data\.labelled"),
+            ({"trainer": {"epochs": 3}}, TASKS, r"trainer\.epochs"),
+            (
+                {"distillation": {"teachers": ["runs/large"]}},
+                TASKS,
+                "teachers: they may",
+            ),
             ({"tasks": {"speaker": {"speeds": [1, 0.9]}, "age": {}}}, ["speaker", "age"], "speeds"),
         ],
     )

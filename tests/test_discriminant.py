@@ -8,8 +8,9 @@ import pytest
 
 import hive_mtl as hive
 from hive_mtl import metrics
+from hive_mtl.errors import DataError
 from hive_mtl.evaluate import discriminant as module
-from hive_mtl.evaluate.cohort import training_voices
+from hive_mtl.evaluate.cohort import add_cohort, training_voices
 from hive_mtl.evaluate.discriminant import add_discriminant, discriminant
 from hive_mtl.learn import corpora
 from hive_mtl.learn.export import add_map
@@ -123,6 +124,21 @@ def test_it_is_learnt_from_training_voices_where_they_are_enough(
     assert described is not None
     assert described.leading == DIM
     assert hive.load(file).description == described
+
+
+def test_voices_that_cannot_be_read_do_not_count(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_corpus(tmp_path / "data")
+    data = corpora.read(str(table))
+    monkeypatch.setattr(module, "LEAST_VOICES", len(training_voices(data)[1]))
+    for path in table.parent.glob("*.wav"):
+        path.unlink()
+    before = file.read_bytes()
+    assert add_discriminant(file, data) is None
+    assert file.read_bytes() == before
+    with pytest.raises(DataError, match=r"no recording of the 12 can be read, such as .*wav"):
+        add_cohort(file, data)
 
 
 def test_bits_are_made_of_the_numbers_that_lead(file: Path, tmp_path: Path) -> None:

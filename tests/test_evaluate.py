@@ -15,6 +15,7 @@ from hive_mtl.description import Calibration, HeadDescription, ModelDescription
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.evaluate import evaluate, read_trials, take_split
 from hive_mtl.evaluate.bootstrap import Bootstrap
+from hive_mtl.evaluate.splits import held_out
 from hive_mtl.evaluate.verification import min_cllr, trial_weights
 from hive_mtl.learn.utterances import conform, is_validation_voice
 from hive_mtl.trials import Trials, all_pairs
@@ -413,6 +414,17 @@ def test_the_validation_voices_are_a_split_where_the_data_names_none():
     assert set(held_out["corpus"].to_pylist()) == {"corpus"}
     with pytest.raises(DataError, match="no voice is held out"):
         take_split(utterances.slice(0, 0), "validation", "data.csv")
+
+
+def test_the_voices_held_out_are_the_same_with_and_without_a_split_of_their_own():
+    several = [name for name in map(str, range(60)) for _ in range(2)]
+    by_hash = held_out(table(several), "data.csv")
+    assert (
+        by_hash["speaker"].to_pylist()
+        == take_split(table(several), "validation", "data.csv")["speaker"].to_pylist()
+    )
+    named = table("aabb", split=["train", "train", "validation", "validation"])
+    assert held_out(named, "data.csv")["speaker"].to_pylist() == ["b", "b"]
 
 
 def test_the_halves_of_single_recordings_are_a_corpus_of_their_own():

@@ -53,6 +53,17 @@ def test_an_archive_holds_all_that_is_not_asked_by(table, tmp_path) -> None:
     assert said[-1].end_s == pytest.approx(len(wave) / RATE)
 
 
+@pytest.mark.parametrize("broken", range(7))
+def test_what_cannot_be_read_takes_nothing_else_with_it(table, tmp_path, broken) -> None:
+    """Whichever it is, the last of a recording among them."""
+    (tmp_path / f"{broken}.wav").write_bytes(b"nothing")
+    (tmp_path / "archive").mkdir()
+    composed = compose_archive(table, tmp_path / "archive")
+    asked = {str(query.path) for query in composed.queries.values()}
+    lost = str(tmp_path / f"{broken}.wav") not in asked
+    assert len(in_order(composed.spoken)) == 5 - lost
+
+
 def test_an_archive_is_a_function_of_the_seed(table, tmp_path) -> None:
     archives = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -475,6 +475,13 @@ class TestFreezing:
         for name, weight in before.items():
             assert torch.equal(after[name], weight), name
 
+    def test_its_plateau_is_that_of_the_new_head(self, frozen: Path) -> None:
+        lines = [json.loads(line) for line in (frozen / "log.jsonl").read_text().splitlines()]
+        figures = [each["validation/balanced_accuracy/mood"] for each in lines if len(each) > 8]
+        header = checkpoint.load(frozen / "last.safetensors").header
+        assert header.watched == pytest.approx(figures)
+        assert header.best == pytest.approx(1 - max(figures))
+
     def test_the_new_head_answers_beside_the_old(self, run: Path, frozen: Path) -> None:
         model, parent = hive_mtl.load(frozen), hive_mtl.load(run)
         recording = (voice(2.0, 3), RATE)

@@ -1,4 +1,4 @@
-"""The table of utterances: its form, who validates, and how labels are read."""
+"""The table of utterances: its form, who validates, and what is of one session."""
 
 import hashlib
 from pathlib import Path
@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hive_mtl import trials
 from hive_mtl.errors import DataError
-from hive_mtl.learn import utterances
 from hive_mtl.learn.utterances import (
     SCHEMA,
     conform,
     is_validation_voice,
     label_columns,
-    parse_age,
-    parse_gender,
+    sessions,
     shared_voices,
     summary,
     training_utterances,
@@ -193,52 +192,35 @@ def test_the_summary_counts_each_corpus_once():
     assert (only.licences, only.sources) == (("CC0",), ("x", "y"))
 
 
-@pytest.mark.parametrize(
-    ("cell", "ages"),
-    [
-        ("34", (34, 35)),
-        ("34.0", (34, 35)),
-        ("34 years old", (34, 35)),
-        ("20-29", (20, 30)),
-        ("20\u201329 years", (20, 30)),
-        ("30-49", (30, 50)),
-        ("20s", (20, 30)),
-        ("Twenties", (20, 30)),
-        ("teens", (10, 20)),
-        ("fourties", (40, 50)),
-        ("60+", (60, 100)),
-        ("0", (0, 1)),
-        ("1985", None),
-        ("30-20", None),
-        ("-5", None),
-        ("unknown", None),
-        ("", None),
-    ],
-)
-def test_ages(cell, ages):
-    assert parse_age(cell) == ages
+def cut_recordings(**columns: list[str]) -> pa.Table:
+    """Three utterances of voice a in two recordings, two of voice b in one."""
+    return conform(
+        pa.table(
+            {
+                "path": ["/1.wav", "/1.wav", "/2.wav", "/3.wav", "/3.wav"],
+                "speaker": ["a", "a", "a", "b", "b"],
+                "start_s": ["0", "5", "0", "0", "5"],
+                **columns,
+            }
+        )
+    )
 
 
-@given(st.text())
-def test_any_text_is_an_age_with_a_width_or_none(cell):
-    ages = parse_age(cell)
-    assert ages is None or 0 <= ages[0] < ages[1]
+class TestSessions:
+    def test_of_a_corpus_that_cuts_recordings_and_names_none_are_its_recordings(self):
+        table = cut_recordings()
+        assert sessions(table) == ["/1.wav", "/1.wav", "/2.wav", "/3.wav", "/3.wav"]
+        pairs = trials.all_pairs(table["speaker"].to_pylist(), sessions=sessions(table))
+        targets = zip(pairs.left[pairs.target], pairs.right[pairs.target], strict=True)
+        assert set(targets) == {(0, 2), (1, 2)}  # not two of one recording
 
+    def test_are_those_that_are_named(self):
+        table = cut_recordings(session=["s1", "", "s2", "s3", ""])
+        assert sessions(table) == ["s1", None, "s2", "s3", None]
 
-@given(st.integers(0, utterances.OLDEST), st.integers(0, 20))
-def test_a_range_of_years_holds_its_ends(low, width):
-    assert parse_age(f"{low}-{low + width}") == (low, low + width + 1)
+    def test_of_whole_recordings_are_unknown(self):
+        assert sessions(cut_recordings().take([0, 2, 3])) == [None] * 3
 
-
-@pytest.mark.parametrize(
-    ("cell", "gender"),
-    [("M", "male"), (" Female ", "female"), ("male_masculine", "male"), ("woman", "female")],
-)
-def test_genders(cell, gender):
-    assert parse_gender(cell) == gender
-
-
-@given(st.text())
-def test_any_other_gender_is_not_labelled(cell):
-    assert parse_gender(cell) in ("male", "female", None)
-    assert parse_gender("other") is None
+    def test_are_told_for_each_corpus_by_itself(self):
+        table = cut_recordings(corpus=["x", "x", "x", "y", "y"], session=["s1", "s1", "s2", "", ""])
+        assert sessions(table) == ["s1", "s1", "s2", "/3.wav", "/3.wav"]

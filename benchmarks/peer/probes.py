@@ -20,8 +20,8 @@ from hive_mtl.evaluate.bootstrap import Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.evaluate.probes import class_probe, quantity_probe
 from hive_mtl.evaluate.splits import SAME_RECORDING
+from hive_mtl.learn.labels import parse_age
 from hive_mtl.learn.tasks.age import HIGH, LOW
-from hive_mtl.learn.utterances import parse_age
 from hive_mtl.use.attributes import decode
 from hive_mtl.use.model import Model
 

@@ -75,9 +75,19 @@ def training_voices(table: pa.Table) -> tuple[pa.Table, list[npt.NDArray[np.int6
 
 
 def embed_cohort(model: Model, table: pa.Table) -> npt.NDArray[np.float32]:
-    """The centre of each voice of a table ``(voices, dim)``; what cannot be read is left out."""
+    """The centre of each voice of a table ``(voices, dim)``; what cannot be read is left out.
+
+    Raises:
+        DataError: nothing can be read.
+    """
     embedded = embed_table(model, table)
     readable = np.flatnonzero(~embedded.missing)
+    if not len(readable):
+        first = embedded.failures[0]
+        raise DataError(
+            f"data for a cohort: no recording of the {len(table)} can be read, such as "
+            f"{first.path}: {first.reason}"
+        )
     voice = embedded.voice[readable]
     return np.stack(
         [mean_vector(embedded.vectors[readable[voice == code]]) for code in np.unique(voice)]

@@ -57,8 +57,10 @@ def add_discriminant(file: Path, table: pa.Table) -> ModelDescription | None:
     if np.sum(counts[:drawn] > 1) < LEAST_VOICES:
         return None
     embedded = embed_table(load(file), rows.take(pa.array(np.concatenate(recordings[:drawn]))))
-    readable = ~embedded.missing
-    matrix = discriminant(embedded.vectors[readable], embedded.voice[readable])
+    vectors, voice = embedded.vectors[~embedded.missing], embedded.voice[~embedded.missing]
+    if np.sum(np.unique(voice, return_counts=True)[1] > 1) < LEAST_VOICES:
+        return None  # too few of them could be read
+    matrix = discriminant(vectors, voice)
     return add_map(file, matrix, min(LEADING, len(matrix)))
 
 

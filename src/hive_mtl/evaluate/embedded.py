@@ -12,7 +12,8 @@ import pyarrow as pa
 from hive_mtl.audio import Segment
 from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
-from hive_mtl.learn.utterances import parse_gender
+from hive_mtl.learn.labels import parse_gender
+from hive_mtl.learn.utterances import sessions
 from hive_mtl.trials import Trials, cosines, crosses_sessions
 from hive_mtl.use.embedding import Embedding, lacks_speech
 from hive_mtl.use.model import Model
@@ -105,8 +106,8 @@ class EmbeddedTable:
 
     @cached_property
     def session(self) -> npt.NDArray[np.object_]:
-        """The session of each utterance ``(utterances,)``; None where unknown."""
-        return np.array(self.column("session"), dtype=object)
+        """Of each utterance ``(utterances,)``, see :func:`hive_mtl.learn.utterances.sessions`."""
+        return np.array(sessions(self.table), dtype=object)
 
     @cached_property
     def gender(self) -> npt.NDArray[np.object_]:

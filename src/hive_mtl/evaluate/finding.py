@@ -175,7 +175,7 @@ def _write(
     waves: list[Wave] = []
     spoken: list[Spoken] = []
     number, at = 0, 0
-    for place, (voice, utterance) in enumerate(said):
+    for voice, utterance in said:
         try:
             wave = trim_silence(load(utterance))
         except AudioError:
@@ -185,8 +185,14 @@ def _write(
         at += len(pause)
         spoken.append(Spoken(voice, at / SAMPLE_RATE, (at + len(wave)) / SAMPLE_RATE))
         at += len(wave)
-        if at >= RECORDING_S * SAMPLE_RATE or place == len(said) - 1:
-            name = f"{number:03d}.flac"
-            soundfile.write(folder / name, np.concatenate(waves), SAMPLE_RATE)
-            yield name, spoken
+        if at >= RECORDING_S * SAMPLE_RATE:
+            yield _written(folder, number, waves), spoken
             waves, spoken, number, at = [], [], number + 1, 0
+    if spoken:
+        yield _written(folder, number, waves), spoken
+
+
+def _written(folder: Path, number: int, waves: Sequence[Wave]) -> str:
+    name = f"{number:03d}.flac"
+    soundfile.write(folder / name, np.concatenate(waves), SAMPLE_RATE)
+    return name

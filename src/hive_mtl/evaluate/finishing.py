@@ -11,9 +11,8 @@ from hive_mtl.evaluate.cohort import add_cohort
 from hive_mtl.evaluate.discriminant import add_discriminant
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.evaluate.head_fitting import fit_heads
-from hive_mtl.evaluate.splits import VALIDATION, take_split
+from hive_mtl.evaluate.splits import VALIDATION, held_out, take_split
 from hive_mtl.learn.export import describe_anew
-from hive_mtl.learn.utterances import validation_utterances
 from hive_mtl.use.model import load
 
 
@@ -31,13 +30,13 @@ def finish(file: Path, table: pa.Table, origin: str) -> ModelDescription:
     """
     learnt = pa.array([each.corpus for each in load(file).description.data], pa.string())
     table = table.filter(pc.is_in(table["corpus"], value_set=learnt))
-    held_out = take_split(table, VALIDATION, origin)
-    calibrating.usable(held_out)  # before any of the work: it raises where they are too few
+    judged = take_split(table, VALIDATION, origin)
+    calibrating.usable(judged)  # before any of the work: it raises where they are too few
     add_discriminant(file, table)
     add_cohort(file, table)
     model = load(file)  # with its cohort, by which scores are normalised before they are read
-    calibration = calibrating.fit(model, held_out)
-    heads = fit_heads(embed_table(model, validation_utterances(table)), model.description.heads)
+    calibration = calibrating.fit(model, judged)
+    heads = fit_heads(embed_table(model, held_out(table, origin)), model.description.heads)
     description = model.description.model_copy(update={"calibration": calibration, "heads": heads})
     describe_anew(file, description)
     return description

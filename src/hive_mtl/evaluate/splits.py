@@ -24,19 +24,32 @@ def take_split(table: pa.Table, split: str, origin: str) -> pa.Table:
     Raises:
         DataError: there are no such rows.
     """
+    if split == VALIDATION:
+        return _same_recording_apart(held_out(table, origin))
     found = table.filter(pc.equal(table["split"], split))
-    if len(found):
-        return found
-    there = ", ".join(sorted(table["split"].drop_null().unique().to_pylist())) or "none"
-    if split != VALIDATION:
-        raise DataError(f"no rows of split '{split}' in {origin}: it has {there}")
-    held_out = validation_utterances(table)
-    if not len(held_out):
+    if not len(found):
+        raise DataError(f"no rows of split '{split}' in {origin}: it has {_splits_of(table)}")
+    return found
+
+
+def held_out(table: pa.Table, origin: str) -> pa.Table:
+    """The rows of split 'validation' or, where no row is of it, of the voices held out by a hash.
+
+    Raises:
+        DataError: there are none; ``origin`` is named.
+    """
+    found = table.filter(pc.equal(table["split"], VALIDATION))
+    found = found if len(found) else validation_utterances(table)
+    if not len(found):
         raise DataError(
-            f"no rows of split '{split}' in {origin}, and no voice is held out of it by its hash: "
-            f"give data with more voices, or another split (it has {there})"
+            f"no rows of split '{VALIDATION}' in {origin}, and no voice is held out of it by its "
+            f"hash: give data with more voices, or another split (it has {_splits_of(table)})"
         )
-    return _same_recording_apart(held_out)
+    return found
+
+
+def _splits_of(table: pa.Table) -> str:
+    return ", ".join(sorted(table["split"].drop_null().unique().to_pylist())) or "none"
 
 
 def unheard(table: pa.Table) -> pa.Table | None:
@@ -53,6 +66,8 @@ def unheard(table: pa.Table) -> pa.Table | None:
 
 
 def _same_recording_apart(table: pa.Table) -> pa.Table:
+    if "same_recording" not in table.column_names:  # rows of split 'validation' stay as they are
+        return table
     apart = pc.binary_join_element_wise(table["corpus"], SAME_RECORDING, "")
     corpus = pc.if_else(pc.is_valid(table["same_recording"]), apart, table["corpus"])
     return table.set_column(table.schema.get_field_index("corpus"), "corpus", corpus)

@@ -1,7 +1,6 @@
 """What is wrong with a table of utterances, row by row, before time is spent on training."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hive_mtl import audio
+from hive_mtl.cores import cores
 from hive_mtl.errors import AudioError
 from hive_mtl.learn.accents import first_language_groups
-from hive_mtl.learn.utterances import label_columns, parse_age, parse_gender, voices
+from hive_mtl.learn.labels import parse_age, parse_gender
+from hive_mtl.learn.utterances import label_columns, voices
 
 SHORTEST_SPEECH_S = 0.3  # a syllable or two: less tells little of a voice
 MOST_CLIPPED = 0.01  # of the samples: audible distortion
@@ -98,7 +99,7 @@ def examine(
     """
     places = _Places(parts or {})
     found = [
-        *_sound_problems(table, places, progress, workers or os.cpu_count() or 1),
+        *_sound_problems(table, places, progress, workers or cores()),
         *_speakers_in_two_splits(table, places),
         *_inconsistent_genders(table),
         *_labels_seen_once(table),

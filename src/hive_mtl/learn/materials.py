@@ -110,7 +110,9 @@ def gather(
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
     held_out = validation_utterances(table)
-    training = training.only(_labelled(recipe, training.table))
+    if recipe.data.labelled is not None:
+        training = training.only(_labelled(recipe, training.table))
+        say(f"training: {len(training)} of them have a label for {recipe.data.labelled}")
     left = None if allowed is None else allowed - len(training.failures)
     validation = _prepared(held_out, "validation", recipe, left, say) if len(held_out) else None
     return Materials(training, validation, tasks, augment, summary(training.table))

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from hive_mtl import audio
 from hive_mtl.atomic import atomic_write
+from hive_mtl.cores import cores
 from hive_mtl.errors import AudioError, DataError
 from hive_mtl.learn.kept import Array, Kept
 from hive_mtl.learn.processes import torch_threads
@@ -149,7 +150,7 @@ def _decoded(rows: pa.Table, kept: Kept) -> Iterator[tuple[Array, str | None]]:
     columns = [rows[name].to_pylist() for name in ("path", "start_s", "duration_s")]
     segments = zip(*columns, strict=True)
     # each recording has a core: torch is not to share the work on one among cores that have theirs
-    with ThreadPoolExecutor(os.cpu_count()) as pool, torch_threads(1):
+    with ThreadPoolExecutor(cores()) as pool, torch_threads(1):
         pending = [pool.submit(_decode, kept, *segment) for segment in islice(segments, AHEAD)]
         while pending:
             yield pending.pop(0).result()

@@ -146,7 +146,7 @@ class Run:
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
             self.watched = list(self.last.header.watched)
-        new = [task for task in tasks if not self._is_frozen(task)]
+        new = self._learning()
         self.plain_model = model
         if self.freeze:
             model.requires_grad_(False)
@@ -188,8 +188,10 @@ class Run:
     def _is_over(self) -> bool:
         return self.config.plateau is not None and self.config.plateau.is_over(self.watched)
 
-    def _is_frozen(self, task: Task) -> bool:
-        return self.freeze and self.parent is not None and task.name in self.parent.header.tasks
+    def _learning(self) -> list[Task]:
+        """The tasks whose heads are not frozen."""
+        frozen = self.parent.header.tasks if self.freeze and self.parent else {}
+        return [task for task in self.materials.tasks if task.name not in frozen]
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         """(step from 1 on, batch), made ahead by other processes, until the run is over."""
@@ -247,14 +249,16 @@ class Run:
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
             found = self._validate()
-            error = found.head_error if self.freeze else found.error_of(self.config.chosen_by)
+            learning = [task.name for task in self._learning()]
+            judged = found.of_heads(learning) if self.freeze else found
+            error = judged.error_of(self.config.chosen_by)
             best = error is None or error <= self.best  # nothing to choose by: the last is the best
             self.best = self.best if error is None else min(self.best, error)
             self.journal.validation(step, found, best)
-            if (watched := found.watched(self.config.chosen_by)) is not None:
+            if (watched := judged.watched(self.config.chosen_by)) is not None:
                 self.watched.append(watched)
             header = self._header(step, found)
-            if step == self.steps and header.calibration is None:
+            if header.calibration is None and (step == self.steps or self._is_over()):
                 self.journal.say(
                     f"fewer than {MIN_VOICES} voices of several recordings to validate on: the "
                     "model has no calibration, and verify gives no verdict with it"
@@ -272,8 +276,8 @@ class Run:
         if self.dataset.lists is None:
             return found
         crops = self.dataset.of_crops(self.dataset.lists.monitor)
-        learning = [task for task in tasks if not self._is_frozen(task)]  # crops have their targets
-        return replace(found, monitor=watch(self.plain_model, crops, learning))
+        # crops have the targets of what is learnt
+        return replace(found, monitor=watch(self.plain_model, crops, self._learning()))
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None

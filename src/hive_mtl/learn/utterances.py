@@ -5,7 +5,6 @@ a table may have millions of rows.
 """
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -32,30 +31,8 @@ NOTES = frozenset({"utterance", "content", "text", "licence", "source", "same_re
 """Columns beside :data:`SCHEMA` that tell about a row without being a label of the voice."""
 
 SECONDS_TO_HALVE = 4.0  # each half keeps the two seconds that verification asks of an utterance
-OLDEST = 100.0  # where an open-ended '60+' ends
 
 _SECONDS = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_DECADES = {
-    "teens": 10,
-    "twenties": 20,
-    "thirties": 30,
-    "forties": 40,
-    "fourties": 40,  # so spelt by Common Voice
-    "fifties": 50,
-    "sixties": 60,
-    "seventies": 70,
-    "eighties": 80,
-    "nineties": 90,
-}
-_AGE = re.compile(
-    r"(?P<low>\d{1,3})(\.\d+)?"
-    r"((?P<decade>'?s)|\s*(?P<open>\+)|\s*(-|\u2013|to)\s*(?P<high>\d{1,3}))?"
-    r"(\s*(years?|yrs?|y)(\s+old)?)?"
-)
-_GENDERS = {
-    **dict.fromkeys(("male", "m", "man", "boy", "masculine", "male_masculine"), "male"),
-    **dict.fromkeys(("female", "f", "woman", "girl", "feminine", "female_feminine"), "female"),
-}
 
 
 def conform(
@@ -98,6 +75,22 @@ def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Which voice speaks: ``(rows,)`` indices into the names 'corpus/speaker'; -1 where unknown."""
     names = pc.binary_join_element_wise(table["corpus"], table["speaker"], "/")
     return _codes(names)
+
+
+def sessions(table: pa.Table) -> list[str | None]:
+    """The session of each row; None where it is not known.
+
+    In a corpus that names no session but has several utterances of a recording, each recording is a
+    session: what lies in one shares its channel.
+    """
+    corpus, names = _codes(table["corpus"])
+    recording, _ = _codes(table["path"])
+    pairs = np.unique(np.stack([corpus, recording]), axis=1)
+    cut = np.bincount(corpus, minlength=len(names)) > np.bincount(pairs[0], minlength=len(names))
+    named = np.bincount(corpus, table["session"].is_valid().to_numpy(), len(names)) > 0
+    by_recording = pa.array((cut & ~named)[corpus])
+    found: list[str | None] = pc.if_else(by_recording, table["path"], table["session"]).to_pylist()
+    return found
 
 
 def is_validation_voice(corpus: str, speaker: str) -> bool:
@@ -182,32 +175,6 @@ def summary(table: pa.Table) -> tuple[DataSummary, ...]:
             )
         )
     return tuple(summaries)
-
-
-def parse_age(cell: str) -> tuple[float, float] | None:
-    """Years or a range of years as (low, high), low <= age < high; None where it is not an age.
-
-    '34' is (34, 35); '20-29', '20s' and 'twenties' are (20, 30); '60+' is (60, 100).
-    """
-    cell = cell.strip().lower()
-    if cell in _DECADES:
-        return float(_DECADES[cell]), float(_DECADES[cell] + 10)
-    found = _AGE.fullmatch(cell)
-    if found is None:
-        return None
-    low = float(found["low"])
-    if found["open"]:
-        high = OLDEST
-    elif found["decade"]:
-        high = low + 10
-    else:
-        high = float(found["high"] or low) + 1
-    return (low, high) if low < high <= OLDEST + 21 else None
-
-
-def parse_gender(cell: str) -> str | None:
-    """'male', 'female', or None for anything else, which is not labelled."""
-    return _GENDERS.get(cell.strip().lower())
 
 
 def _cells(table: pa.Table, origin: str) -> dict[str, pa.ChunkedArray]:

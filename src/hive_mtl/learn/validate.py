@@ -1,6 +1,6 @@
 """How well a network does on voices that it does not learn from."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.prepare import Prepared
 from hive_mtl.learn.tasks import Task
+from hive_mtl.learn.utterances import sessions
 
 MIN_DURATION_S = 2.0  # as in evaluation: shorter utterances are no fair trial
 MIN_VOICES = 5  # a corpus with fewer validation voices says too little to choose by
@@ -80,6 +81,18 @@ class Validation:
         error = self.error_of(tasks)
         return None if error is None else 1.0 - error
 
+    def of_heads(self, tasks: Collection[str]) -> "Validation":
+        """The figures of these heads alone, where the embedding and the others stand still."""
+
+        def kept(figures: dict[str, float]) -> dict[str, float]:
+            return {name: figures[name] for name in figures if name in tasks}
+
+        return Validation(
+            balanced_accuracy=kept(self.balanced_accuracy),
+            threshold_error=kept(self.threshold_error),
+            share_of_chance=kept(self.share_of_chance),
+        )
+
     @property
     def head_error(self) -> float | None:
         """The mean error of the heads: what there is to choose by where the embedding stands."""
@@ -97,10 +110,9 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     same_recording: dict[str, float] = {}
     scores, target, heard = [], [], []
     for corpus, same, rows in _trial_groups(prepared):
-        voices, sessions = (
-            prepared.table[n].take(rows).to_pylist() for n in ("speaker", "session")
-        )
-        pairs = _pairs(voices, sessions)
+        heard_now = prepared.table.take(rows)
+        voices = heard_now["speaker"].to_pylist()
+        pairs = _pairs(voices, sessions(heard_now))
         if len(set(voices)) < MIN_VOICES or pairs.target.all() or not pairs.target.any():
             continue
         cosines = trials.cosines(embeddings[rows], pairs)

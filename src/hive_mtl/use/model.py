@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.audio import Source, is_folder
+from hive_mtl.cores import cores
 from hive_mtl.description import Calibration, ModelDescription
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError, ModelError
 from hive_mtl.use import hub, stored_calibration
 from hive_mtl.use.attributes import Answer, attributes
 from hive_mtl.use.cluster import Clustering, cluster
-from hive_mtl.use.cores import cores
 from hive_mtl.use.diarize import Diarization, diarize
 from hive_mtl.use.embedding import Embedding, WindowedEmbeddings
 from hive_mtl.use.engine import Engine

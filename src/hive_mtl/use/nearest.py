@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.use.cores import cores
+from hive_mtl.cores import cores
 
 Float32s = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

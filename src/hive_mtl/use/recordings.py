@@ -19,9 +19,9 @@ from hive_mtl.audio import (
     stream,
     trim,
 )
+from hive_mtl.cores import cores
 from hive_mtl.description import ONNX_EMBEDDING, Trim
 from hive_mtl.errors import AudioError, EmbeddingError
-from hive_mtl.use.cores import cores
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.engine import Outputs
 from hive_mtl.use.scoring import mean_vector

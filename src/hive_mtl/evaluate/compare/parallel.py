@@ -12,9 +12,9 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from hive_mtl.cores import cores
 from hive_mtl.errors import HiveError
 from hive_mtl.evaluate.compare.plan import Training
-from hive_mtl.use.cores import cores
 
 OUTPUT = "output.txt"  # of a training's folder: what it said
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -56,7 +56,8 @@ def run_all(
             free.append(place)
             tell(f"{training.title}: {'failed' if process.exitcode else 'done'}")
             if process.exitcode:
-                failures.append(f"{training.title}: {_last_words(training.folder / OUTPUT)}")
+                problem = _last_words(training.folder / OUTPUT, process.exitcode)
+                failures.append(f"{training.title}: {problem}")
     return failures
 
 
@@ -104,6 +105,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _last_words(output: Path) -> str:
-    lines = [line for line in output.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1] if lines else f"it was killed: see {output}"
+def _last_words(output: Path, exitcode: int | None) -> str:
+    """What a process said before it failed; it says nothing of a signal that killed it."""
+    if exitcode is not None and exitcode < 0:
+        return f"it was killed by signal {-exitcode}: give fewer --jobs, see {output}"
+    text = output.read_text("utf-8", "replace") if output.is_file() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else f"it ended before it began: check {output.parent}"

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,18 @@ from hive_mtl.learn.config import Recipe
 SPEAKER = "speaker"
 EVERYTHING = "everything.parquet"  # the table of all utterances, which every arm is given
 Kind = Literal["specialist", "unified", "labelled"]
+
+_UNFAIR = {
+    "data.labelled": "arms that learn only from what is labelled set it themselves",
+    "trainer.epochs": "an epoch is longer where an arm has more data",
+    "distillation.teachers": "they may have learnt from the voices that are judged, and teach more "
+    "than the task of an arm",
+}
+
+
+def name_of(kind: Kind, task: str = "") -> str:
+    """The name of an arm; the unified one has no task."""
+    return f"{kind}-{task}" if task else kind
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class Arm:
     @property
     def name(self) -> str:
         """As folders are called."""
-        return f"{self.kind}-{self.task}" if self.task else self.kind
+        return name_of(self.kind, self.task)
 
     @property
     def title(self) -> str:
@@ -158,10 +171,9 @@ def _check(recipe: Recipe, tasks: Sequence[str]) -> None:
             f"recipe '{recipe.name}': every arm is trained until it no longer gains: set "
             "trainer.plateau, as the recipe 'compare' does"
         )
-    if recipe.data.labelled is not None:
-        raise ConfigError(
-            "data.labelled: the arms that learn only from what is labelled set it: leave it out"
-        )
+    for setting, why in _UNFAIR.items():
+        if attrgetter(setting)(recipe):
+            raise ConfigError(f"{setting}: {why}: leave it out of a comparison")
     for task in tasks:
         if getattr(recipe.tasks[task], "speeds", (1.0,)) != (1.0,):
             raise ConfigError(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.evaluate.compare import pictures
-from hive_mtl.evaluate.compare.plan import SPEAKER
+from hive_mtl.evaluate.compare.plan import SPEAKER, name_of
 from hive_mtl.evaluate.compare.results import (
     DECIDING,
     LABELLED,
@@ -92,7 +92,7 @@ def figure(comparison: Comparison, task: str, error: float | None) -> str:
     return f"{100 * error:.2f}" if task == SPEAKER else f"{100 * (1 - error):.1f}"
 
 
-def name_of(comparison: Comparison, task: str) -> str:
+def asked(comparison: Comparison, task: str) -> str:
     """A task with the figure by which it is judged."""
     if unit := comparison.units[task]:
         return f"{task} (mean absolute error, {unit})"
@@ -152,11 +152,11 @@ def _arms(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Rows
     header = ["task", "unified", "specialist", PROBES, LABELLED, "constant answer"]
     return header, [
         [
-            name_of(comparison, task),
+            asked(comparison, task),
             cell(task, UNIFIED, "head"),
-            cell(task, f"specialist-{task}", "head"),
-            cell(task, f"specialist-{SPEAKER}", "probe") if task != SPEAKER else NOT_DEFINED,
-            cell(task, f"labelled-{task}", "head"),
+            cell(task, name_of("specialist", task), "head"),
+            cell(task, name_of("specialist", SPEAKER), "probe") if task != SPEAKER else NOT_DEFINED,
+            cell(task, name_of("labelled", task), "head"),
             figure(comparison, task, comparison.guesses[task]),
         ]
         for task in tasks
@@ -169,9 +169,9 @@ def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Ro
         for each in comparison.cells
         if each.way != "head"
     }
-    arms = [UNIFIED, *(f"specialist-{task}" for task in tasks)]
+    arms = [UNIFIED, *(name_of("specialist", task) for task in tasks)]
     return ["task", *(comparison.titles[arm] for arm in arms)], [
-        [name_of(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
+        [asked(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
         for task in tasks
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.compare.arms import Cost, Said, read_said
 from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
-from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training
+from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training, name_of
 from hive_mtl.evaluate.compare.statistics import (
     Difference,
     Figure,
@@ -181,8 +181,8 @@ def assess(
     rules = Rules(config.margin, config.level, config.draw_seed)
     unified = {task: own[task, UNIFIED] for task in names}
     rivals = {
-        SPECIALIST: {task: own[task, f"specialist-{task}"] for task in names},
-        PROBES: {task: probed[task, f"specialist-{SPEAKER}"] for task in assessor.tasks},
+        SPECIALIST: {task: own[task, name_of("specialist", task)] for task in names},
+        PROBES: {task: probed[task, name_of("specialist", SPEAKER)] for task in assessor.tasks},
         LABELLED: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "labelled"},
     }
     against = [

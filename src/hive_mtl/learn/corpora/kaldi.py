@@ -15,7 +15,8 @@ from hive_mtl.audio import AUDIO_SUFFIXES
 from hive_mtl.errors import DataError
 from hive_mtl.learn.corpora._names import corpus_name
 from hive_mtl.learn.corpora._paths import base_of
-from hive_mtl.learn.utterances import conform, parse_gender
+from hive_mtl.learn.labels import parse_gender
+from hive_mtl.learn.utterances import conform
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 from hive_mtl.errors import DataError, MissingExtraError
 from hive_mtl.learn.corpora._names import corpus_name, own_splits
 from hive_mtl.learn.corpora._paths import base_of
-from hive_mtl.learn.utterances import conform, parse_gender
+from hive_mtl.learn.labels import parse_gender
+from hive_mtl.learn.utterances import conform
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from hive_mtl.audio import find_recordings
 from hive_mtl.errors import DataError
 from hive_mtl.learn.corpora._names import corpus_name, own_splits
-from hive_mtl.learn.utterances import conform, parse_gender
+from hive_mtl.learn.labels import parse_gender
+from hive_mtl.learn.utterances import conform
 
 _SPEAKERS = "SPEAKERS.TXT"
 _log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
+from hive_mtl.learn.labels import parse_age
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import Label, Task, TaskConfig
-from hive_mtl.learn.utterances import parse_age
 
 # Close together where voices change fast and in steps of five years beyond.
 THRESHOLDS = (7.0, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, *map(float, range(25, 85, 5)))

@@ -1,7 +1,7 @@
 """Gender as the corpora label it: female or male; anything else is not labelled."""
 
+from hive_mtl.learn.labels import parse_gender
 from hive_mtl.learn.tasks._base import ClassTask, Label
-from hive_mtl.learn.utterances import parse_gender
 
 
 class TASK(ClassTask):
