@@ -8,6 +8,8 @@ model = hive.load(*sys.argv[3:])
 a, b = sys.argv[1:3]
 print(f"embedding: {model.embed(a).vector.shape[0]} numbers of unit length")
 verdict = model.verify(a, b)
-print(f"same voice: {verdict.same}, with a probability of {verdict.probability:.3f}")
+said = "the same voice" if verdict.same else "not surely the same voice"
+print(f"{said}; the probability of the same is {verdict.probability:.3f}")
 for name, answer in model.attributes(a).items():
-    print(f"{name}: {answer.value}, with a probability of {answer.probability:.2f}")
+    within = "" if answer.interval is None else " within {:.0f} to {:.0f}".format(*answer.interval)
+    print(f"{name}: {answer.value} ({answer.probability:.0%}{within})")

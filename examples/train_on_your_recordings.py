@@ -10,7 +10,8 @@ from hive_mtl.learn.trainer import train
 
 def main() -> None:
     folder, run, *settings = sys.argv[1:]
-    # Voices alone; name more tasks for which your table has a column of labels.
+    # A first look, of a minute or two, at voices alone. Take "unified" for a model to use, and name
+    # more tasks where your table has columns of labels.
     recipe = load_recipe("demo", ['tasks={speaker={loss="aam"}}', *settings])
     model = hive.load(train(recipe, [folder], Path(run)).folder)
     print(f"{run}: {model.description.model_id}")

@@ -475,12 +475,12 @@ def test_a_full_disk_costs_one_line(place: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "words", "works", "argument"),
     [
-        ("verify", "0.1, {} (without it) or 0.001", hive.Model.verify, "false_alarm"),
-        ("verify", "same voice beforehand; without it, {}", hive.Model.verify, "prior"),
-        ("identify", "to list at most; without it, {}", hive.Voices.identify, "k"),
-        ("identify", "any of the voices; without it, {}", hive.Voices.identify, "false_alarm"),
-        ("identify", "is enrolled, beforehand; without it, {}", hive.Voices.identify, "prior"),
-        ("find", "0.1, 0.01 or {}, which it is without it", hive.Model.find, "false_alarm"),
+        ("verify", "0.1, 0.01 or 0.001; default: {}", hive.Model.verify, "false_alarm"),
+        ("verify", "same voice beforehand; default: {}", hive.Model.verify, "prior"),
+        ("identify", "to list at most; default: {}", hive.Voices.identify, "k"),
+        ("identify", "any of the voices; default: {}", hive.Voices.identify, "false_alarm"),
+        ("identify", "is enrolled, beforehand; default: {}", hive.Voices.identify, "prior"),
+        ("find", "0.1, 0.01 or 0.001; default: {}", hive.Model.find, "false_alarm"),
     ],
 )
 def test_help_tells_the_defaults_of_the_library(

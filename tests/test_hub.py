@@ -141,7 +141,7 @@ class TestPublishing:
         for name in ("model.onnx", "model.json", "model.safetensors"):
             assert hub.files[f"org/mine/{name}"] == (folder / name).read_bytes()
         card = hub.files["org/mine/README.md"].decode()
-        assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: hive-mtl\ntags:\n")
+        assert card.startswith("---\nlibrary_name: hive-mtl\ntags:\n")
         assert card.endswith("---\n\n# Tiny\n")
         assert hub.public["org/mine"]
         assert hive.load("org/mine").description == description()

@@ -102,7 +102,7 @@ def card(description: ModelDescription, report: Report, labels: Labels, about: s
 
 def _status(description: ModelDescription) -> str:
     made = "`hive-mtl evaluate --card` made this page."
-    provisional = "**Provisional**, its recipe says: it was not trained to its end. "
+    provisional = "**Provisional**, its recipe says: it is not meant to be the last. "
     return f"{provisional if description.provisional else ''}{made}"
 
 

@@ -25,7 +25,8 @@ class Answer:
 
     Attributes:
         value: the likeliest class, or the expected quantity (an age in years, say).
-        probability: of the class; for a quantity, that it lies in ``interval``.
+        probability: of the class; for a quantity, that it lies in ``interval``, as it is meant to:
+            the model card says how often it does.
         alternatives: probability of every class or range of the quantity, likeliest first.
         interval: for a quantity, from where to where it lies with ``probability``; else None.
     """

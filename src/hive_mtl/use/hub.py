@@ -20,7 +20,6 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _LOG_IN = "log in with 'hf auth login', or set HF_TOKEN to a token that may do this"
 _FRONT_MATTER = """\
 ---
-license: apache-2.0
 library_name: hive-mtl
 tags:
 - speaker-verification
@@ -61,8 +60,8 @@ def publish(folder: Path, name: str, *, private: bool = False) -> str:
 
     Args:
         folder: holds model.onnx, model.json, model.safetensors and MODEL_CARD.md. The card becomes
-            README.md; one that does not begin with front matter of its own gets that of this
-            package, with its licence.
+            README.md; one that does not begin with front matter of its own gets some that tells
+            what it is, but no licence: that depends on the data of the training.
         name: ``org/name`` on the Hub.
         private: for nobody else to read.
 

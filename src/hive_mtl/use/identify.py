@@ -81,8 +81,9 @@ class Inquiry:
 
     Attributes:
         k: how many candidates are listed, at most :data:`SCORED`.
-        false_alarm: at most this share of recordings of others is to be taken for any of the
-            voices, however many there are; above 0 and below 1.
+        false_alarm: the share of recordings of others that is meant to be taken for any of the
+            voices, however many there are; above 0 and below 1. Of recordings unlike those of
+            the calibration it may be many times as much.
         prior: probability that the voice is enrolled at all, before it is heard; moves the
             probabilities, not the decision.
 

@@ -183,8 +183,8 @@ class Model:
         Args:
             a: a recording as for :meth:`embed`, or a list of recordings of one voice.
             b: likewise.
-            false_alarm: at most this share of pairs of different voices is to pass for the same;
-                one of the rates that the model is calibrated for, 0.1, 0.01 and 0.001.
+            false_alarm: the share of pairs of different voices that is meant to pass for the same:
+                0.1, 0.01 or 0.001. Of recordings unlike those of the calibration more may pass.
             prior: probability of 'same voice' before anything is heard; moves the probability, not
                 the decision.
 

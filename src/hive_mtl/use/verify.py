@@ -31,7 +31,7 @@ class Verdict:
     Attributes:
         same: the decision: ``score >= threshold``.
         probability: of 'same voice', by the score and by how long and how clean both sides are.
-        score: cosine of the two embeddings.
+        score: cosine of the two embeddings; tells something beside this pair's ``threshold`` only.
         threshold: the score that these two sides need at the chosen rate of false alarms; above 1
             where they are too short or too noisy for any score to do.
     """

@@ -17,7 +17,7 @@ class CompareOptions:
 
     Attributes:
         seeds: Trainings of each arm, in place of the recipe's compare.seeds.
-        jobs: Trainings at a time, without it one; they share the cores, and take the GPUs by turns.
+        jobs: Trainings at a time; default: 1. They share the cores, and take the GPUs by turns.
         dry_run: Say what would be trained, what is done already and how long the rest takes.
     """
 
@@ -43,13 +43,13 @@ def compare(
     """Compare one unified embedding with specialised ones, all trained alike.
 
     Every task alone, all tasks together, and all tasks without the utterances that lack a label;
-    each several times, each until it no longer gains. One voice in four of those with several
-    recordings is held out to judge them. A comparison that was stopped goes on when the command is
-    given again.
+    each several times, until it no longer gains or the steps of the recipe are over. One voice in
+    four of those with several recordings is held out to judge them. A comparison that was stopped
+    goes on when the command is given again.
 
     Args:
         recipe: The name of a recipe of the package, or a TOML file; it fixes the statistics.
-        out: The folder of the comparison; without it, comparisons/ and the name of the recipe.
+        out: The folder of the comparison; default: comparisons/ and the name of the recipe.
     """
     from hive_mtl.evaluate.compare import report
     from hive_mtl.evaluate.compare.running import plan, run

@@ -45,8 +45,8 @@ def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
     """Run the whole story, offline: prepare, train, evaluate, verify, and a report to look at.
 
     Args:
-        speech: A folder of your own recordings, `<speaker>/<anything>`; without it, synthetic
-            voices.
+        speech: A folder of your own recordings, `<speaker>/<anything>`; default: voices made
+            by the demo.
         out: The folder for everything that is made.
     """
     from hive_mtl.faces.demo import run
@@ -101,7 +101,7 @@ def train(
 
     Args:
         recipe: The name of a recipe of the package, or a TOML file.
-        out: The folder of the run; without it, runs/ and the name of the recipe.
+        out: The folder of the run; default: runs/ and the name of the recipe.
     """
     from hive_mtl.learn.config import load_recipe, with_tasks
     from hive_mtl.learn.trainer import train
@@ -130,11 +130,10 @@ def export(
 ) -> int:
     """Make an ONNX model of a checkpoint.
 
-    Given the data of its training, what a model that ships says of its answers is fitted to the
-    voices held out of it: how a score is read by the length and quality of the recordings, how sure
-    each head may be and which are not to be asked. Where voices that were learnt have recordings
-    enough, what tells them apart comes to count for more in the embedding, and to stand first. A
-    cohort of training voices goes with it, to normalise scores by.
+    With --data, the data that it was trained on, it is also calibrated on the voices held out of
+    that: probabilities and thresholds by how long and how clean recordings are, how sure each head
+    may be, and which heads are withheld. A linear map in which what tells voices apart counts for
+    more, and a cohort of training voices to normalise scores by, are added.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run (its best one).
@@ -179,7 +178,8 @@ def average(*checkpoints: Path, out: Annotated[Path, Parameter(("--out", "-o"))]
 def publish(folder: Path, name: str, /, *, private: bool = False) -> int:
     """Upload a model and its card to the Hugging Face Hub.
 
-    The token is that of HF_TOKEN or of 'hf auth login'.
+    Without --private everybody may see them. The token is that of HF_TOKEN or of 'hf auth login'.
+    The licence is what the card says in front matter of its own: what the training data allows.
 
     Args:
         folder: Holds model.onnx, model.json, model.safetensors and MODEL_CARD.md.

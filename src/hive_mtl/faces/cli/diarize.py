@@ -35,7 +35,7 @@ def diarize(
 
     Args:
         recording: Of any length.
-        voices: How many speak; without it, as many as are told apart, up to ten.
+        voices: How many speak; default: as many as are told apart, up to ten.
         out: A file to write instead: .rttm, .json, .txt for Audacity's labels, or .png or .svg for
             a picture; may be given several times.
     """

@@ -21,9 +21,9 @@ class Wanted:
 
     Attributes:
         more: A further recording of the voice; may be given several times.
-        index: Folder for the index of this archive; without it, .hive-mtl-index in the archive.
+        index: Folder for the index of this archive; default: .hive-mtl-index in the archive.
         false_alarm: Share of two-second windows of other voices that may pass: 0.1, 0.01 or
-            0.001, which it is without it.
+            0.001; default: 0.001.
         top: Tell only so many.
     """
 

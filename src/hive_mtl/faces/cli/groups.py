@@ -35,7 +35,7 @@ def cluster(
 
     Args:
         sources: Folders with recordings at any depth, and recordings, each of one voice.
-        voices: How many there are; without it, as many as the scores tell.
+        voices: How many there are; default: as many as the scores tell.
         out: A file to write, .csv or .json for the group of each recording, .html for a page to
             look at and listen on; may be given several times.
     """
@@ -73,7 +73,7 @@ def map(  # noqa: A001 - commands are named after what they do
         place: A folder `<speaker>/<anything>`, or a table with a column 'path' and labels: .csv or
             .jsonl.
         out: The file to write: .png, or .html for a page to listen on.
-        colour: The label that a colour stands for; without it, the speaker.
+        colour: The label that a colour stands for; default: the speaker.
     """
     from hive_mtl.faces.labelled import SPEAKER, read_labelled
     from hive_mtl.faces.pictures.voice_map import Point, VoiceMap, check_map, write_map

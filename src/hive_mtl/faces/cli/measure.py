@@ -61,7 +61,7 @@ def evaluate(
     Args:
         model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
-        card: The model card to write; its figures under --conditions are measured for it.
+        card: A model card to write; its figures of short and noisy speech take --conditions.
     """
     import hive_mtl
     from hive_mtl.evaluate import judge, judge_conditions, read_trials, take_split
@@ -130,8 +130,8 @@ def evaluate_diarization(
     Args:
         model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         split: Use only the rows of this split; 'validation' as for evaluate.
-        dialogues: How many to compose; without it, 60.
-        seed: Of who speaks, when, where and through which noise; without it, 0.
+        dialogues: How many to compose; default: 60.
+        seed: Of who speaks, when, where and through which noise; default: 0.
     """
     import hive_mtl
     from hive_mtl.evaluate import take_split, voice_tables

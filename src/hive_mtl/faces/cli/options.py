@@ -51,15 +51,15 @@ class ModelOptions:
         str | None,
         Parameter(
             "--model",
-            help="ONNX file, run folder or org/name on the Hugging Face Hub; without it, the one "
+            help="ONNX file, run folder or org/name on the Hugging Face Hub; default: the one "
             "shipped.",
         ),
     ] = None
-    threads: Annotated[int | None, Parameter(help="Cores to use; without it, all.")] = None
+    threads: Annotated[int | None, Parameter(help="Cores to use; default: all.")] = None
     device: Annotated[Literal["cpu", "cuda"] | None, Parameter(help="Where to run.")] = None
     calibration: Annotated[
         Path | None,
-        Parameter(help="File of calibrate; without it, the one kept for the model, or its own."),
+        Parameter(help="File of calibrate; default: the one kept for the model, or its own."),
     ] = None
 
     def load(self) -> "Model":
@@ -93,7 +93,7 @@ Place = Annotated[
     Parameter(
         "--store",
         validator=_check_place,
-        help="SQLite file, or postgresql://...; without it, one in your data folder.",
+        help="SQLite file, or postgresql://...; default: one in your data folder.",
     ),
 ]
 
@@ -113,8 +113,9 @@ class Compared:
     Attributes:
         more_a: A further recording of the voice in A; may be given several times.
         more_b: A further recording of the voice in B; may be given several times.
-        false_alarm: Share of different voices that may pass: 0.1, 0.01 (without it) or 0.001.
-        prior: Probability of the same voice beforehand; without it, 0.5.
+        false_alarm: Share of pairs of different voices that may pass: 0.1, 0.01 or 0.001; default:
+            0.01.
+        prior: Probability of the same voice beforehand; default: 0.5.
     """
 
     more_a: tuple[Recording, ...] = ()

@@ -19,7 +19,7 @@ RECIPE = "mtl"
 
 WorkingDir = Annotated[
     Path,
-    Parameter(help="The folder that the four steps share; without it, ~/.hive-mtl-model-wd."),
+    Parameter(help="The folder that the four steps share; default: ~/.hive-mtl-model-wd."),
 ]
 
 RecipeName = Annotated[
@@ -61,7 +61,7 @@ def build_mfcc(
     """Decode every recording once and keep its features.
 
     Args:
-        audio_dir: A folder in LibriSpeech's layout; without it, what was downloaded.
+        audio_dir: A folder in LibriSpeech's layout; default: what was downloaded.
         sample_rate: Of the features, in Hz; recordings are resampled to it.
     """
     from hive_mtl.learn import original
@@ -83,7 +83,7 @@ def build_model_inputs(
     """Draw the crops of each voice to learn from, and those to monitor.
 
     Args:
-        counts_per_speaker: How many of each, such as 600,100; without it, as the recipe has it.
+        counts_per_speaker: How many of each, such as 600,100; default: as the recipe has it.
     """
     from hive_mtl.learn import original
 

@@ -82,7 +82,7 @@ def verify(
 ) -> int:
     """Say whether two recordings are of one voice. Not for authentication: no anti-spoofing.
 
-    The exit status is 0 for the same voice, 1 for different voices, 2 where there is no answer.
+    The exit status is 0 if it is accepted as the same voice, 1 if not, 2 if there is no answer.
 
     Args:
         a: A recording.
@@ -145,7 +145,8 @@ def calibrate(
     Args:
         pairs: A list: a line is '1 a.wav b.wav' for one voice, '0 a.wav b.wav' for two, or Kaldi's
             'a.wav b.wav target|nontarget'. Paths are from the list's folder or the working folder.
-        out: The file to write, for --calibration; without it, where the model is loaded with it.
+        out: The file to write, for --calibration; default: the place from which the model is
+            loaded with it from now on.
     """
     from hive_mtl.trials import read_pairs
     from hive_mtl.use import stored_calibration

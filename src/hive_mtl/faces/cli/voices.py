@@ -55,10 +55,10 @@ class Looked:
     """How a voice is looked for; what is not given is left to the library.
 
     Attributes:
-        k: Candidates to list at most; without it, 5.
+        k: Candidates to list at most; default: 5.
         false_alarm: Share of recordings of others that may be taken for any of the
-            voices; without it, 0.01.
-        prior: Probability that the voice is enrolled, beforehand; without it, 0.5.
+            voices; default: 0.01.
+        prior: Probability that the voice is enrolled, beforehand; default: 0.5.
         more: A further recording of the same voice; may be given several times.
     """
 
