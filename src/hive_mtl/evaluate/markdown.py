@@ -12,20 +12,20 @@ def percent(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate is None:
         return NOT_DEFINED
     sign = "+" if signed else ""
-    return f"{100 * estimate.value:{sign}.2f}{_interval(estimate, 100, 1)}"
+    return f"{100 * estimate.value:{sign}.2f}{_interval(estimate, 100, f'{sign}.1f')}"
 
 
 def plain(estimate: Estimate | None, digits: int = 3) -> str:
     """A figure with its interval; n/a for None."""
     if estimate is None:
         return NOT_DEFINED
-    return f"{estimate.value:.{digits}f}{_interval(estimate, 1, digits)}"
+    return f"{estimate.value:.{digits}f}{_interval(estimate, 1, f'.{digits}f')}"
 
 
-def _interval(estimate: Estimate, factor: float, digits: int) -> str:
+def _interval(estimate: Estimate, factor: float, form: str) -> str:
     if estimate.low is None or estimate.high is None:
         return f" [{NOT_DEFINED}]"
-    return f" [{factor * estimate.low:.{digits}f}, {factor * estimate.high:.{digits}f}]"
+    return f" [{factor * estimate.low:{form}}, {factor * estimate.high:{form}}]"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -17,9 +17,8 @@ from hive_mtl.evaluate.compare.results import (
     PROBES,
     UNIFIED,
     Comparison,
-    interval,
 )
-from hive_mtl.evaluate.markdown import NOT_DEFINED, table
+from hive_mtl.evaluate.markdown import NOT_DEFINED, percent, table
 from hive_mtl.pages import environment
 
 JSON, MARKDOWN, HTML = "compare.json", "compare.md", "compare.html"
@@ -185,7 +184,7 @@ def _differences(comparison: Comparison) -> tuple[list[str], Rows]:
                 each.task,
                 each.rival,
                 corpus,
-                interval(found.relative, factor=100),
+                percent(found.relative, signed=True),
                 _p(found.p),
                 _p(found.p_margin),
                 found.verdict,

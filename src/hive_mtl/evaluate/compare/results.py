@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hive_mtl.evaluate.bootstrap import Estimate
 from hive_mtl.evaluate.compare.arms import Cost, Said, read_said
 from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
 from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training, name_of
@@ -278,16 +277,6 @@ def read_all_said(trainings: Sequence[Training]) -> dict[str, list[Said]]:
     for training in trainings:
         said.setdefault(training.arm.name, []).append(read_said(training))
     return said
-
-
-def interval(estimate: Estimate | None, factor: float = 1.0, digits: int = 1) -> str:
-    """'+3.1 [-1.0, +7.2]', or n/a."""
-    if estimate is None:
-        return "n/a"
-    value = f"{factor * estimate.value:+.{digits}f}"
-    if estimate.low is None or estimate.high is None:
-        return f"{value} [n/a]"
-    return f"{value} [{factor * estimate.low:+.{digits}f}, {factor * estimate.high:+.{digits}f}]"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
