@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hive_mtl.errors import ConfigError
+from hive_mtl.learn import corpora
 from hive_mtl.learn.materials import Materials, gather
 from learning import tiny_recipe, write_corpus
 
@@ -40,3 +43,26 @@ class TestOnlyWhatIsLabelled:
     def test_a_label_that_is_not_there(self, corpus: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"unknown task 'moood'.*did you mean 'mood'"):
             gathered(corpus, tmp_path, labelled="moood")
+
+
+def test_a_recording_that_is_cut_up_is_one_recording_of_its_voice(tmp_path: Path) -> None:
+    """A voice of one recording is no class by default, however many rows it has."""
+    table = write_corpus(tmp_path / "corpus")
+    rows = corpora.read(str(table)).to_pylist()
+    once, *others = sorted({row["speaker"] for row in rows})
+    cut = [row for row in rows if row["speaker"] != once or "-0" in row["path"]]
+    (whole,) = (row for row in cut if row["speaker"] == once)
+    cut += [
+        whole | {"start_s": 0.0, "duration_s": 1.0},
+        whole | {"start_s": 1.0, "duration_s": 1.0},
+    ]
+    cut.remove(whole)
+    columns = {name: [row[name] for row in cut] for name in cut[0]}
+    pq.write_table(pa.table(columns), tmp_path / "cut.parquet")
+    materials = gathered(tmp_path / "cut.parquet", tmp_path / "cache")
+    assert materials.training.table["speaker"].to_pylist().count(once) == 2
+    (speaker,) = (task for task in materials.tasks if task.name == "speaker")
+    classes = [str(meaning[0]).partition("/")[2] for meaning in speaker.meanings]  # type: ignore[index]
+    assert once not in classes
+    assert set(classes) < set(others)
+    assert set(speaker.counts) == {2}

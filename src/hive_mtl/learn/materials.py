@@ -146,7 +146,8 @@ def fit_tasks(
             continue
         task = get_task(name, columns)
         try:
-            task.fit(task.labels_of(table), _voices(table), config)
+            examples = task.examples(table)
+            task.fit(task.labels_of(examples), _voices(examples), config)
         except DataError as error:
             if config.required or len(recipe.tasks) == 1:
                 raise

@@ -77,6 +77,11 @@ def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     return _codes(names)
 
 
+def recordings(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Which recording each row is of, or is a part of: ``(rows,)`` whole numbers from 0."""
+    return _codes(table["path"])[0]
+
+
 def sessions(table: pa.Table) -> list[str | None]:
     """The session of each row; None where it is not known.
 
@@ -84,8 +89,7 @@ def sessions(table: pa.Table) -> list[str | None]:
     session: what lies in one shares its channel.
     """
     corpus, names = _codes(table["corpus"])
-    recording, _ = _codes(table["path"])
-    pairs = np.unique(np.stack([corpus, recording]), axis=1)
+    pairs = np.unique(np.stack([corpus, recordings(table)]), axis=1)
     cut = np.bincount(corpus, minlength=len(names)) > np.bincount(pairs[0], minlength=len(names))
     named = np.bincount(corpus, table["session"].is_valid().to_numpy(), len(names)) > 0
     by_recording = pa.array((cut & ~named)[corpus])
@@ -137,8 +141,7 @@ def validation_utterances(table: pa.Table) -> pa.Table:
     """
     rows = table.filter(pa.array(_learnable(table) & validation_mask(table)))
     voice, _ = voices(rows)
-    recording, _ = _codes(rows["path"])
-    pairs = np.unique(np.stack([voice, recording]), axis=1)
+    pairs = np.unique(np.stack([voice, recordings(rows)]), axis=1)
     one_recording = (np.bincount(pairs[0]) == 1)[voice]
     alone = (np.bincount(voice) == 1)[voice]
     duration = rows["duration_s"].fill_null(0.0).to_numpy()

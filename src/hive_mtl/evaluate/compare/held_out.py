@@ -14,7 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hive_mtl.errors import DataError
-from hive_mtl.learn.utterances import training_utterances, validation_utterances, voices
+from hive_mtl.learn.utterances import (
+    recordings,
+    training_utterances,
+    validation_utterances,
+    voices,
+)
 
 HELD_OUT = "held out for compare"  # the split that such voices get: training passes it over
 ONE_IN = 4
@@ -91,7 +96,6 @@ def split_digests(table: pa.Table, splits: Sequence[str]) -> dict[str, dict[str,
 
 def _of_several_recordings(table: pa.Table) -> list[str]:
     codes, names = voices(table)
-    recordings = table["path"].combine_chunks().dictionary_encode().indices.to_numpy()
-    pairs = np.unique(np.stack([codes, recordings]), axis=1)
+    pairs = np.unique(np.stack([codes, recordings(table)]), axis=1)
     count = np.bincount(pairs[0][pairs[0] >= 0], minlength=len(names))
     return [name for name, recorded in zip(names, count, strict=True) if recorded > 1]

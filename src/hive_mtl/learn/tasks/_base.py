@@ -69,6 +69,10 @@ class Task(ABC):
     def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
         """Labels -> the class each utterance counts for in balanced sampling; -1 where absent."""
 
+    def examples(self, table: pa.Table) -> pa.Table:
+        """The rows that count in :meth:`fit`: all of them, unless a task says otherwise."""
+        return table
+
     def can_learn_by(self, loss: type[TaskLoss]) -> bool:
         """Whether a loss takes this task's targets and, where it has to answer, trains a head."""
         return loss.targets == self.targets and (loss.reads == "outputs" or self.describe() is None)

@@ -15,7 +15,7 @@ from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import ClassTask, Label, TaskConfig
-from hive_mtl.learn.utterances import voices
+from hive_mtl.learn.utterances import recordings, voices
 
 
 class SpeakerConfig(TaskConfig):
@@ -54,6 +54,13 @@ class TASK(ClassTask):
         """``corpus/speaker`` of each row: names of voices are unique only inside a corpus."""
         codes, names = voices(table)
         return [None if code < 0 else names[code] for code in codes]
+
+    def examples(self, table: pa.Table) -> pa.Table:
+        """One row of each recording of a voice: a recording that is cut up is still one."""
+        of_voice, of_recording = voices(table)[0], recordings(table)
+        pair = of_voice * (1 + of_recording.max(initial=0)) + of_recording
+        _, first = np.unique(pair, return_index=True)
+        return table.take(pa.array(np.sort(first)))
 
     def fit(
         self, labels: Sequence[Label | None], speakers: Sequence[str], config: TaskConfig
@@ -95,7 +102,7 @@ class TASK(ClassTask):
 
     @property
     def counts(self) -> list[int]:
-        """Training utterances of each voice, at each speed."""
+        """Training recordings of each voice, at each speed."""
         return self._counts * len(self.speeds)
 
     def describe(self) -> HeadDescription | None:
