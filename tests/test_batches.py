@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
+from hive_mtl.learn.backbones import parse_config
 from hive_mtl.learn.batches import (
     CROP_LENGTHS,
     SHORTEST_CROP,
@@ -25,11 +26,12 @@ from hive_mtl.learn.batches import (
 from hive_mtl.learn.front_ends.log_mel import FrontEnd
 from hive_mtl.learn.kept import Waves
 from hive_mtl.learn.losses._base import ABSENT
+from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.prepare import Prepared, prepare
 from hive_mtl.learn.sampler import BatchConfig, BatchSampler
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import training_utterances
-from learning import CORPUS, speaker_names, utterances, write_corpus
+from learning import CORPUS, TRUNK, speaker_names, utterances, write_corpus
 from voices import RATE, voice
 
 MELS = 24
@@ -193,7 +195,12 @@ class TestBatches:
     def test_hidden_features_follow_the_config(self, prepared: Prepared) -> None:
         tasks = fit(prepared, "speaker")
         assert make(prepared, tasks)[0].keep.all()
-        assert not make(prepared, tasks, MASKED)[0].keep.all()
+        batch = make(prepared, tasks, MASKED)[0]
+        assert not batch.keep.all()
+        model = UnifiedModel(FrontEnd(MELS), parse_config(TRUNK), {})
+        features, _ = model.features(batch.changed().inputs, batch.lengths, batch.keep)
+        assert not features[~batch.keep].any()
+        assert features[batch.keep].any()
 
     def test_validation_voices_never_appear(self, prepared: Prepared) -> None:
         batches = make(prepared, fit(prepared, "speaker", "gender"), size=32)

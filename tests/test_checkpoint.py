@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -152,7 +153,7 @@ def test_a_damaged_file_is_one_line_and_never_run(
     whole = saved.read_bytes()
     contents = {
         "cut": whole[: len(whole) // 2],
-        "garbage": os.urandom(1000),
+        "garbage": np.random.default_rng(0).bytes(1000),
         "empty": b"",
         "pickle": pickle.dumps(Exploit()),
         "text": b"no checkpoint at all",

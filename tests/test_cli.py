@@ -228,6 +228,13 @@ def test_verify_does_not_call_voices_different_that_are_likelier_one(run: Run, m
     assert (status, out.partition(" (")[0]) == (1, "not surely the same voice")
 
 
+def test_verify_calls_voices_different_that_are_likelier_two(run: Run, monkeypatch) -> None:
+    unlikely = hive.Verdict(same=False, probability=0.01, score=0.1, threshold=0.5)
+    monkeypatch.setattr(hive.Model, "verify", lambda *_, **__: unlikely)
+    status, out, _ = run("verify", "low.wav", "low.wav", "--model", "tiny.onnx")
+    assert (status, out.partition(" (")[0]) == (1, "different voices")
+
+
 def test_verify_takes_several_recordings_a_side(run: Run) -> None:
     words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
     one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])

@@ -20,7 +20,11 @@ from hive_mtl.evaluate.compare.parallel import gpu_at
 from hive_mtl.evaluate.compare.plan import fixed, plan_arms, plan_trainings, refuse_changes
 from hive_mtl.evaluate.compare.results import read_json
 from hive_mtl.learn.config import Recipe, known_recipes, load_recipe
-from hive_mtl.learn.utterances import training_utterances, validation_utterances
+from hive_mtl.learn.utterances import (
+    is_validation_voice,
+    training_utterances,
+    validation_utterances,
+)
 from learning import tiny_recipe, utterances
 
 TASKS = ["speaker", "gender", "age"]
@@ -55,6 +59,24 @@ class TestHeldOut:
         several = {name for name in learnt if int(name[1:]) % 5}
         assert judged == {name for name in several if is_held_out(f"tiny/{name}")}
         assert 0.18 < len(judged) / len(several) < 0.32
+
+    def test_a_recording_that_is_cut_up_is_not_several(self) -> None:
+        """By its hash the first voice would be held out, too."""
+        cut, *others = [
+            name
+            for name in (f"v{number}" for number in range(400))
+            if is_held_out(f"tiny/{name}") and not is_validation_voice("tiny", name)
+        ][:3]
+        rows = [
+            {
+                "path": f"{name}-{0 if name == cut else take}.wav",
+                "speaker": name,
+                "start_s": str(take),
+            }
+            for name in (cut, *others)
+            for take in range(2)
+        ]
+        assert names(judged_utterances(hold_out(utterances(rows)), [])) == set(others)
 
     def test_nobody_is_in_two_parts_and_validation_stays_what_it_was(self) -> None:
         everyone = table()

@@ -102,6 +102,8 @@ def test_a_misspelt_key_is_named_rather_than_the_missing_one() -> None:
         ({"trunk": 5}, "a trunk needs a name: choose from"),
         ({"name": "My Model"}, "name: .*pattern"),
         ({"mels": 0}, "mels: "),
+        ({"data": {"keep": "features"}, "augment": {"noise": 0.5}}, "leaves no waves to change"),
+        ({"sample_rate": 8000}, "waves are kept at 16000 Hz"),
     ],
 )
 def test_a_wrong_value_says_where_and_why(changes: dict, said: str) -> None:

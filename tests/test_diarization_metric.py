@@ -1,6 +1,6 @@
 """Error rates of diarizations whose faults are known; and those of real voices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,10 @@ class Answering:
     """Stands for a model that always gives these turns."""
 
     turns: tuple[Turn, ...]
+    asked: list[int | None] = field(default_factory=list)
 
     def diarize(self, source: object, *, voices: int | None = None) -> Diarization:
+        self.asked.append(voices)
         return Diarization(self.turns, "answering")
 
 
@@ -40,6 +42,7 @@ def test_the_truth_has_no_error() -> None:
     )
     row = rates(named_otherwise)
     assert row.der.value == pytest.approx(0.0)  # faults inside the collar
+    assert row.jer.value < rates(TRUTH[:2]).jer.value
     assert row.full_der.value == pytest.approx(6 * 0.2 / 12.0)
     assert row.counted_right == 1.0
 
@@ -68,7 +71,9 @@ def test_what_voices_say_at_once_counts_in_full_alone() -> None:
 
 def test_there_is_a_row_for_each_number_of_voices_and_for_all() -> None:
     dialogue = Dialogue(np.zeros(16 * 16_000, np.float32), TRUTH, "here")
-    rows = judge_diarization(Answering(TRUTH), [dialogue])
+    model = Answering(TRUTH)
+    rows = judge_diarization(model, [dialogue])
+    assert model.asked == [None, 2]
     assert [(row.voices, row.told) for row in rows] == [
         ("2", False),
         ("all", False),

@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import hive_mtl as hive
+from hive_mtl.errors import DataError
 from hive_mtl.evaluate import finish
+from hive_mtl.evaluate.calibrating import usable
 from hive_mtl.evaluate.embedded import embed_table
+from hive_mtl.evaluate.splits import SAME_RECORDING
 from hive_mtl.faces.cli import main
 from hive_mtl.learn import corpora
 from hive_mtl.learn.trainer import train
 from hive_mtl.trials import all_pairs
-from learning import tiny_recipe, write_corpus
+from learning import tiny_recipe, utterances, write_corpus
 from voices import RATE, voice
 
 
@@ -24,6 +28,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     run = train(tiny_recipe(folder / "cache"), [str(table)], folder / "run").folder
     finish(run / "model.onnx", corpora.read(str(table)), str(table))
     return run / "model.onnx", table
+
+
+def test_halves_of_a_recording_stand_in_only_where_there_is_nothing_else() -> None:
+    def of(corpus: str) -> pa.Table:
+        rows = [
+            {"path": f"{n}.wav", "speaker": str(n // 2), "corpus": corpus, "duration_s": "3"}
+            for n in range(12)
+        ]
+        return utterances(rows)
+
+    own, halves = of("read"), of("read" + SAME_RECORDING)
+    assert set(usable(pa.concat_tables([own, halves]))["corpus"].to_pylist()) == {"read"}
+    assert len(usable(halves)) == 12
+    with pytest.raises(DataError, match="no corpus has 5 voices"):
+        usable(own.slice(0, 6))
 
 
 @pytest.mark.slow

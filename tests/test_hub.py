@@ -152,7 +152,7 @@ class TestPublishing:
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         own = "---\nlicense: cc-by-4.0\n---\n# Tiny\n"
         (folder / "MODEL_CARD.md").write_text(own)
-        wing.publish(folder, "org/mine", private=True)
+        assert main(["publish", str(folder), "org/mine", "--private"]) == 0
         assert hub.files["org/mine/README.md"].decode() == own
         assert not hub.public["org/mine"]
 

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hive_mtl.errors import ConfigError
+from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.materials import Materials, gather
-from learning import tiny_recipe, write_corpus
+from hive_mtl.learn.materials import Materials, gather, without
+from hive_mtl.learn.tasks.speaker import SpeakerConfig
+from learning import speaker_names, tiny_recipe, utterances, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,29 @@ def test_a_recording_that_is_cut_up_is_one_recording_of_its_voice(tmp_path: Path
     assert once not in classes
     assert set(classes) < set(others)
     assert set(speaker.counts) == {2}
+
+
+def test_a_corpus_that_is_left_out_is_not_learnt_from() -> None:
+    rows = [{"path": "/a.wav", "speaker": "s", "corpus": corpus} for corpus in "xyx"]
+    assert without(utterances(rows), ["x"])["corpus"].to_pylist() == ["y"]
+
+
+def test_a_corpus_may_ask_for_fewer_recordings_of_a_voice() -> None:
+    config = SpeakerConfig(min_recordings=3, min_recordings_of={"read": 1})
+    assert (config.needed("read/ann"), config.needed("phone/ann")) == (1, 3)
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [(0, True), (1, True), (2, False)])
+def test_recordings_that_fail_count_in_training_and_validation_together(
+    tmp_path: Path, allowed: int, refused: bool
+) -> None:
+    table = write_corpus(tmp_path / "corpus")
+    for validation in (False, True):
+        name = speaker_names(1, validation=validation)[0]
+        (table.parent / f"{name}-0.wav").write_bytes(b"nothing")
+    recipe = tiny_recipe(tmp_path / "cache", data={"max_failures": allowed})
+    if refused:
+        with pytest.raises(DataError, match=r"1 of \d+ recordings failed, more than the 0 allowed"):
+            gather(recipe, [str(table)], (), lambda _: None)
+    else:
+        assert len(gather(recipe, [str(table)], (), lambda _: None).failures) == 2

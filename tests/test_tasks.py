@@ -240,3 +240,11 @@ def test_probabilities_are_in_full_precision() -> None:
     task, _ = fitted("gender")
     outputs: Tensor = torch.randn(3, task.outputs).bfloat16()
     assert task.probabilities(outputs).dtype == torch.float32
+
+
+def test_tasks_weigh_as_the_recipe_says() -> None:
+    weights = {"gender": 0.2, "mood": 3.0}
+    configs = {name: TaskConfig(weight=weight) for name, weight in weights.items()}
+    losses_of_both = TaskLosses(configs, [fitted(name)[0] for name in weights])
+    parts = {"gender": torch.tensor(5.0), "mood": torch.tensor(2.0)}
+    assert float(losses_of_both.total(parts)) == pytest.approx(0.2 * 5 + 3 * 2)
