@@ -15,10 +15,15 @@ import pytest
 import soundfile
 
 import hive_mtl as hive
+from hive_mtl.description import Calibration
 from hive_mtl.use.archive import HOP_S, INDEX_FOLDER, WINDOW_S, Archive, Indexed
-from tiny_model import description, save_tiny_model
+from hive_mtl.use.normalising import cohort_level
+from tiny_model import description, give_cohort, save_tiny_model
 from voices import RATE, voice
 
+NORMALISED = Calibration(
+    weights={"score": 1.0}, intercept=0.0, thresholds={"0.01": 0.0}, normalised=True
+)
 _INDEX = """
 import sys
 import hive_mtl as hive
@@ -75,6 +80,22 @@ def test_an_index_keeps_the_windows_of_every_recording(model, archive) -> None:
         np.testing.assert_allclose(each.windows.vectors, expected.vectors, atol=1e-3)
         np.testing.assert_array_equal(each.windows.start_s, expected.start_s)
         assert each.windows.duration_s == soundfile.info(each.path).duration
+
+
+def test_an_index_keeps_what_the_cohort_makes_of_every_window(archive, tmp_path) -> None:
+    described = description(calibration=NORMALISED).model_dump_json()
+    file = save_tiny_model(tmp_path / "cohort.onnx", described)
+    give_cohort(file)
+    model = hive.load(file, threads=1)
+    for each in look(model, archive).values():
+        assert each.windows is not None
+        heard = model.embed(each.path, window_s=WINDOW_S, hop_s=HOP_S).vectors
+        np.testing.assert_allclose(each.windows.level, cohort_level(heard, model.cohort), rtol=1e-5)
+        assert each.windows.level[:, 1].min() > 0
+    save_tiny_model(file, described)  # the same model, as it says, with another cohort
+    give_cohort(file, seed=4)
+    with pytest.raises(hive.ModelError, match=r"made with other settings \(tiny-.*delete this one"):
+        look(hive.load(file, threads=1), archive)
 
 
 def test_windows_with_too_little_speech_are_left_out(model, archive) -> None:

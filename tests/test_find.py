@@ -17,7 +17,7 @@ from hive_mtl.description import Calibration
 from hive_mtl.faces import cli
 from hive_mtl.use.find import stretches
 from hive_mtl.use.scoring import pooled
-from tiny_model import description, save_tiny_model
+from tiny_model import description, give_cohort, save_tiny_model
 from voices import RATE, voice
 
 ANN, BEN = 1, 2  # seeds whose voices are far apart for the random network
@@ -63,6 +63,25 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         return status, captured.out.splitlines(), captured.err.splitlines()
 
     return call
+
+
+def test_windows_are_scored_as_verify_scores_recordings(tmp_path) -> None:
+    """A recording of one window and the same by itself, with scores that a cohort normalises."""
+    calibration = CALIBRATION.model_copy(
+        update={"weights": {"score": 0.5}, "intercept": 0.0, "normalised": True}
+    )
+    file = save_tiny_model(
+        tmp_path / "cohort.onnx", description(calibration=calibration).model_dump_json()
+    )
+    model = hive.load(give_cohort(file), threads=1)
+    (tmp_path / "archive").mkdir()
+    asked, said = tmp_path / "ann.wav", tmp_path / "archive" / "said.wav"
+    soundfile.write(asked, voice(4, ANN), RATE)
+    soundfile.write(said, voice(2, ANN), RATE)
+    (found,) = model.find(asked, said.parent, false_alarm=0.1).found
+    verdict = model.verify(asked, said)
+    assert found.score == pytest.approx(verdict.score, abs=2e-3)  # kept in 16 bits
+    assert found.probability == pytest.approx(verdict.probability, abs=5e-3)
 
 
 def test_a_voice_is_found_where_it_speaks_and_nowhere_else(model, place) -> None:

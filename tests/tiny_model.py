@@ -11,12 +11,14 @@ import onnx
 from onnx import TensorProto, numpy_helper, parser
 
 from hive_mtl.description import (
+    ONNX_COHORT_KEY,
     ONNX_METADATA_KEY,
     Calibration,
     HeadDescription,
     ModelDescription,
 )
-from hive_mtl.model_file import seal
+from hive_mtl.model_file import seal, unseal, with_entry
+from hive_mtl.use.normalising import cohort_to_text
 
 DIM = 16
 CALIBRATION = Calibration(
@@ -118,6 +120,16 @@ def save_tiny_model(
     onnx.checker.check_model(model)
     path.write_bytes(seal(model.SerializeToString()))
     return path
+
+
+def give_cohort(file: Path, seed: int = 3) -> Path:
+    """Puts a cohort of thirty random voices into a model file, as ``export --data`` does."""
+    voices = np.random.default_rng(seed).standard_normal((30, DIM)).astype(np.float32)
+    voices /= np.linalg.norm(voices, axis=1, keepdims=True)
+    content = unseal(file.read_bytes())
+    assert content is not None
+    file.write_bytes(seal(with_entry(content, ONNX_COHORT_KEY, cohort_to_text(voices))))
+    return file
 
 
 def save_foreign_model(path: Path) -> Path:
