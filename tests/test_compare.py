@@ -20,6 +20,7 @@ from hive_mtl.evaluate.compare.endpoints import Endpoints
 from hive_mtl.evaluate.compare.parallel import run_all
 from hive_mtl.evaluate.compare.plan import Training, plan_arms
 from hive_mtl.evaluate.compare.results import (
+    EMBEDDINGS,
     PROBES,
     SPECIALIST,
     Assessor,
@@ -112,6 +113,8 @@ def test_the_verdict_of_each_task_is_the_true_one(comparison: Comparison) -> Non
     found = {(each.task, each.rival): each.difference.verdict for each in comparison.against}
     assert found["gender", SPECIALIST] == found["gender", PROBES] == "worse"
     assert ("speaker", PROBES) not in found  # cosines of the speaker arm are the specialist's
+    assert found["gender", EMBEDDINGS] == "worse"
+    assert ("speaker", EMBEDDINGS) not in found
 
 
 def test_every_embedding_is_asked_every_task(comparison: Comparison) -> None:

@@ -111,7 +111,8 @@ _DIFFERENCES_NOTE = (
     "Errors of the unified model less those of its rival, in percent of the rival's: below 0 it "
     "errs less. In brackets 95% intervals; p-values are adjusted by Holm's method over the tasks "
     "of a rival, and over the corpora of a task. A verdict in favour is withdrawn where a corpus "
-    "is worse."
+    "is worse. 'Both by probes' sets one embedding against the other: linear probes answer for the "
+    "unified model, too; the verdict of a task does not count it."
 )
 _COSTS_NOTE = (
     "Means over seeds. Parameters are those of the models that ship; embedding an hour of "

@@ -27,6 +27,7 @@ UNIFIED = "unified"
 SPECIALIST = "the specialist"
 PROBES = "speaker alone + probes"
 LABELLED = "unified, only what is labelled"
+EMBEDDINGS = "speaker alone, both by probes"
 DECIDING = (SPECIALIST, PROBES)  # the rivals that the verdict of a task is about
 Figures = Mapping[str, Figure]  # by name: over all corpora, and by corpus
 
@@ -56,7 +57,8 @@ class Against:
 
     Attributes:
         task: what is asked.
-        rival: :data:`SPECIALIST`, :data:`PROBES` or :data:`LABELLED`.
+        rival: :data:`SPECIALIST`, :data:`PROBES`, :data:`LABELLED`, or :data:`EMBEDDINGS`, where
+            probes answer for the unified model, too: one embedding against another.
         difference: over all corpora; its verdict takes the corpora into account.
         corpora: by corpus.
     """
@@ -187,7 +189,8 @@ def assess(
     against = [
         each for name, rival in rivals.items() for each in _against(name, unified, rival, rules)
     ]
-    return cells, against
+    by_probes = {task: probed[task, UNIFIED] for task in assessor.tasks}
+    return cells, against + _against(EMBEDDINGS, by_probes, rivals[PROBES], rules)
 
 
 def verdicts(against: Iterable[Against]) -> dict[str, Verdict]:
