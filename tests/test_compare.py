@@ -16,7 +16,7 @@ import pytest
 
 from hive_mtl.evaluate.compare import report
 from hive_mtl.evaluate.compare.arms import Cost, Said
-from hive_mtl.evaluate.compare.endpoints import Endpoints
+from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
 from hive_mtl.evaluate.compare.parallel import run_all
 from hive_mtl.evaluate.compare.plan import Training, plan_arms
 from hive_mtl.evaluate.compare.results import (
@@ -26,10 +26,12 @@ from hive_mtl.evaluate.compare.results import (
     Assessor,
     Comparison,
     Cosine,
+    _against,
     assess,
     expenses,
     verdicts,
 )
+from hive_mtl.evaluate.compare.statistics import Figure, Rules
 from hive_mtl.faces.cli import main
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import get_task
@@ -125,6 +127,15 @@ def test_every_embedding_is_asked_every_task(comparison: Comparison) -> None:
         ("gender", "labelled-gender", "head")
     }
     assert all(len(each.seeds) == SEEDS for each in comparison.cells)
+
+
+def test_a_corpus_that_tells_nothing_of_a_task_is_left_out() -> None:
+    """As one whose voices are all of one gender: it would count as a test that was made."""
+    defined = Figure.of_corpus(np.full((101, SEEDS), 0.2), VOICES)
+    nothing = Figure.of_corpus(np.full((101, SEEDS), np.nan), VOICES)
+    figures = {"gender": {PRIMARY: defined, "read": defined, "women": nothing}}
+    (found,) = _against(SPECIALIST, figures, figures, Rules())
+    assert set(found.corpora) == {"read"}
 
 
 def test_one_model_costs_less_than_one_a_task(comparison: Comparison) -> None:

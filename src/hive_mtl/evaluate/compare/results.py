@@ -226,7 +226,12 @@ def _against(
 
 
 def _by_corpus(figures: Figures) -> dict[str, Figure]:
-    return {name: figure for name, figure in figures.items() if name != PRIMARY}
+    """Where there is a figure: a corpus of one language, say, tells nothing of languages."""
+    return {
+        name: figure
+        for name, figure in figures.items()
+        if name != PRIMARY and figure.mean is not None
+    }
 
 
 def expenses(said: Mapping[str, Sequence[Said]], arms: Sequence[Arm]) -> list[Expense]:
