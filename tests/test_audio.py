@@ -379,6 +379,35 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
         audio.load(bytes(content))
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_time_is_counted_from_the_first_sample(tmp_path: Path, suffix: str) -> None:
+    """Of a recording whose stream begins at 1.5 s, as a piece that was cut from a longer one."""
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 8 * SAMPLE_RATE)
+    path = tmp_path / f"cut.{suffix}"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono")
+        for start in range(0, len(wave), 4_000):
+            part = (wave[None, start : start + 4_000] * 32_767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = SAMPLE_RATE, Fraction(1, SAMPLE_RATE)
+            frame.pts = start + 3 * SAMPLE_RATE // 2
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = audio.load(path)
+    np.testing.assert_allclose(whole, wave, atol=1e-4)
+    part = audio.load(Segment(path, 5.0, 1.0))
+    np.testing.assert_allclose(part, wave[5 * SAMPLE_RATE : 6 * SAMPLE_RATE], atol=1e-4)
+
+
+def test_a_codec_that_nothing_here_decodes() -> None:
+    content = bytearray(float_wav(np.zeros(16_000, np.float32)))
+    tag = content.index(b"fmt ") + 8
+    content[tag : tag + 2] = (0x0171).to_bytes(2, "little")
+    with pytest.raises(AudioError) as caught:
+        audio.load(bytes(content))
+    assert "\n" not in str(caught.value)
+
+
 def test_damaged_media(tmp_path: Path) -> None:
     path = encode_media(tmp_path / "a.mka", "flac", SAMPLE_RATE)
     content = bytearray(path.read_bytes())
@@ -390,8 +419,9 @@ def test_damaged_media(tmp_path: Path) -> None:
 
 class TestFindRecordings:
     def test_sorted_and_without_the_rest(self, tmp_path: Path) -> None:
-        for name in ("b/2.FLAC", "b/1.wav", "a/x.opus", "a/notes.txt", "a/._x.opus", "c.m4a"):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
+        hidden = ("a/._x.opus", ".Trash-1000/files/b.wav", "a/.AppleDouble/x.wav")
+        for name in ("b/2.FLAC", "b/1.wav", "a/x.opus", "a/notes.txt", "c.m4a", *hidden):
+            (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
             (tmp_path / name).touch()
         found = [path.relative_to(tmp_path).as_posix() for path in audio.find_recordings(tmp_path)]
         assert found == ["a/x.opus", "b/1.wav", "b/2.FLAC", "c.m4a"]

@@ -480,6 +480,13 @@ def test_an_address_of_no_known_kind_is_no_file(address, tmp_path, monkeypatch) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_that_cannot_be_made_is_one_line(tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = open_store(tmp_path / "file" / "voices.db")
+    with pytest.raises(StoreError, match=r"voices\.db: cannot be made \(.*\): name another store"):
+        store.add([stored("ann", 1)], MODEL)
+
+
 class TestPostgresql:
     def test_the_kind_of_an_address_may_be_written_in_capitals(self) -> None:
         pytest.importorskip("psycopg", reason="needs the extra postgres")
@@ -493,6 +500,8 @@ class TestPostgresql:
             "postgres://me@127.0.0.1:1/voices?password=secret&connect_timeout=2",
             "postgresql://me:secret@[bad/voices",
             "postgresql://me:se%63ret@127.0.0.1:1/voices?port=many",
+            "postgresql://me:secret/of#mine@127.0.0.1:1/voices",
+            "postgresql://me@127.0.0.1:1/voices?sslpassword=secret",
         ],
     )
     def test_a_server_that_is_not_there_is_one_line_without_the_password(self, url) -> None:

@@ -48,6 +48,12 @@ def recordings(folder: Path, seed: int, count: int = 2) -> list[Path]:
     return paths
 
 
+def test_a_name_is_one_however_it_is_composed(voices, tmp_path) -> None:
+    voices.enroll("Ren\u00e9", recordings(tmp_path, ANN))
+    assert "Rene\u0301" in voices
+    assert voices.get("Rene\u0301").name == "Ren\u00e9"
+
+
 def test_enrol_and_identify(voices, tmp_path) -> None:
     for name, seed in (("ann", ANN), ("bob", BOB)):
         kept = voices.enroll(name, recordings(tmp_path, seed), note="agreed", labels={"team": "a"})

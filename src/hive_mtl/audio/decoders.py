@@ -170,6 +170,8 @@ class MediaDecoder:
         if not container.streams.audio:
             raise AudioError(f"{where}: holds no sound, or is cut short: {_READABLE}")
         stream = container.streams.audio[0]
+        if getattr(stream, "codec_context", None) is None:
+            raise AudioError(f"{where}: its sound is of a kind that cannot be decoded: {_READABLE}")
         self._container = container
         self._stream = stream
         self._where = where
@@ -179,7 +181,8 @@ class MediaDecoder:
         if self._indexed and stream.duration and stream.time_base:
             self.frames = round(stream.duration * stream.time_base * self.rate)
         elif self._indexed and container.duration and len(container.streams) == 1:
-            self.frames = round(container.duration * self.rate / 1_000_000)  # microseconds
+            lasts = container.duration - max(container.start_time or 0, 0)  # microseconds
+            self.frames = round(lasts * self.rate / 1_000_000)
 
     def blocks(self, start: int, count: int | None) -> Iterator[Wave]:
         """See :class:`Decoder`."""
@@ -205,15 +208,16 @@ class MediaDecoder:
 
         lead_s = start / self.rate - _MEDIA_LEAD_S
         tick = self._stream.time_base
-        at, sought = 0, False
+        at, sought, first_s = 0, False, 0.0
         if self._indexed and tick is not None and lead_s > 0:
-            offset = int(lead_s / tick) + (self._stream.start_time or 0)
-            self._container.seek(offset, stream=self._stream)
+            first = self._stream.start_time or 0
+            self._container.seek(int(lead_s / tick) + first, stream=self._stream)
+            first_s = float(first * tick)
             sought = True
         planar = av.AudioResampler(format="fltp")
         for frame in self._container.decode(self._stream):
             if sought:  # some packet near by was found: its time says where we are
-                at, sought = round((frame.time or 0.0) * self.rate), False
+                at, sought = round(((frame.time or 0.0) - first_s) * self.rate), False
             for part in planar.resample(frame):
                 block = _mono(part.to_ndarray().T.astype(np.float32, copy=False))
                 yield at, block

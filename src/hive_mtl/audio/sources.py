@@ -76,7 +76,7 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 def find_recordings(folder: str | os.PathLike[str]) -> list[Path]:
     """All recordings in a folder and the folders in it, sorted.
 
-    Hidden files are left out, and what is no file, as a pipe.
+    Hidden files and folders are left out, and what is no file, as a pipe.
 
     Raises:
         DataError: there is no such folder, or it or one in it cannot be listed.
@@ -94,6 +94,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add(real)
+        folders[:] = (name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in names if not name.startswith("."))
         recordings = (path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES)
         # a pipe might be waited for without end

@@ -1,6 +1,7 @@
 """Enrolled voices: who is known, and whose voice a recording is."""
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ class Voices:
         return self._store.count()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._store.has(name)
+        return isinstance(name, str) and self._store.has(unicodedata.normalize("NFC", name))
 
     @property
     def place(self) -> str:

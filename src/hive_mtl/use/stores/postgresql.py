@@ -8,7 +8,7 @@ are its administrator's.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 _CONNECT_S = 10
+_TO_ESCAPE = "/?#[]@"  # in an address they end what is before them, and errors would show the rest
 _MOST_INDEXED = 4000  # numbers of 16 bits in an HNSW index of pgvector
 _LEAST_LOOKED_AT = 200  # candidates that HNSW keeps: all but a few of the nearest 50 are found
 _TABLES = """
@@ -62,6 +63,11 @@ class PostgresqlStore(SqlStore):
 
     def __init__(self, url: str) -> None:
         super().__init__(without_password(url))
+        if set(_parts(url)[1]) & set(_TO_ESCAPE):
+            raise StoreError(
+                f"{self.place}: its password has one of {_TO_ESCAPE} in it: write it as an address "
+                "does, / as %2F and so on"
+            )
         self._url = url
         with self._reading():  # what cannot be reached is told of now
             pass
@@ -183,23 +189,34 @@ def without_password(url: str) -> str:
     Raises:
         StoreError: it is none.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise StoreError(
-            "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
-        ) from error
-    user, at, host = parts.netloc.rpartition("@")
-    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "password"]
-    shown = parts._replace(
-        netloc=user.partition(":")[0] + at + host, query=urlencode(query, safe="/")
+    user, _, place = _parts(url)
+    query = [pair for pair in parse_qsl(place.query) if not _is_secret(pair[0])]
+    shown = place._replace(
+        netloc=f"{user}@{place.netloc}" if user else place.netloc, query=urlencode(query, safe="/")
     )
     return urlunsplit(shown)
 
 
+def _parts(url: str) -> tuple[str, str, SplitResult]:
+    """User, password, and the address without them; a password may hold what it should not."""
+    scheme, _, rest = url.partition("://")
+    credentials, _, place = rest.rpartition("@")
+    user, _, password = credentials.partition(":")
+    try:
+        return user, password, urlsplit(f"{scheme}://{place}")
+    except ValueError as error:
+        raise StoreError(
+            "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
+        ) from error
+
+
+def _is_secret(key: str) -> bool:
+    return "password" in key or "secret" in key
+
+
 def _passwords(url: str) -> set[str]:
-    parts = urlsplit(url)
-    given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+    _, password, place = _parts(url)
+    given = [password, *(value for key, value in parse_qsl(place.query) if _is_secret(key))]
     return {form for each in given if each for form in (each, unquote(each))}
 
 

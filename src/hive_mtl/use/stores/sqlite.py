@@ -166,9 +166,14 @@ class SqliteStore(SqlStore):
     def _opened(self) -> sqlite3.Connection:
         if self._file.is_dir():
             raise StoreError(f"{self.place}: is a folder: give the name of a file")
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(self._file):
-            self._file.touch(mode=0o600)  # voices are nobody else's business
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if not os.path.lexists(self._file):
+                self._file.touch(mode=0o600)  # voices are nobody else's business
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            remedy = "name another store"
+            raise StoreError(f"{self.place}: cannot be made ({reason}): {remedy}") from error
         connection = _connect(str(self._file))
         try:
             _check_whose(connection, self.place)
