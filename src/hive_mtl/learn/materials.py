@@ -103,16 +103,17 @@ def gather(
             f"no utterances to learn from in {', '.join(data)}: none is of split 'train' or of "
             "none, or every voice is of another split too or fell to validation: add voices"
         )
-    known = {task.name for task in fitted}
-    tasks = [*fitted, *fit_tasks(recipe, learnt.filter(_labelled(recipe, learnt)), known, say)]
+    known, only = {task.name for task in fitted}, recipe.data.labelled
+    taught = learnt if only is None else learnt.filter(_labelled(only, learnt))
+    tasks = [*fitted, *fit_tasks(recipe, taught, known, say)]
     _check_chosen_by(recipe, [task.name for task in tasks])
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
     held_out = validation_utterances(table)
-    if recipe.data.labelled is not None:
-        training = training.only(_labelled(recipe, training.table))
-        say(f"training: {len(training)} of them have a label for {recipe.data.labelled}")
+    if only is not None:
+        training = training.only(_labelled(only, training.table))
+        say(f"training: {len(training)} of them have a label for {only}")
     left = None if allowed is None else allowed - len(training.failures)
     validation = _prepared(held_out, "validation", recipe, left, say) if len(held_out) else None
     return Materials(training, validation, tasks, augment, summary(training.table))
@@ -127,11 +128,9 @@ def without(table: pa.Table, leave_out: Sequence[str]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["corpus"], pa.array(leave_out, pa.string()))))
 
 
-def _labelled(recipe: Recipe, table: pa.Table) -> npt.NDArray[np.bool_]:
-    """A mask of the rows that have the label of ``data.labelled``; of all rows where it is None."""
-    if recipe.data.labelled is None:
-        return np.ones(len(table), dtype=bool)
-    task = get_task(recipe.data.labelled, [*label_columns(table), "speaker"])
+def _labelled(name: str, table: pa.Table) -> npt.NDArray[np.bool_]:
+    """``(rows,)`` True where there is a label for a task."""
+    task = get_task(name, [*label_columns(table), "speaker"])
     return np.array([label is not None for label in task.labels_of(table)], dtype=bool)
 
 

@@ -249,8 +249,9 @@ class Run:
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
             found = self._validate()
-            learning = [task.name for task in self._learning()]
-            judged = found.of_heads(learning) if self.freeze else found
+            judged = found
+            if self.freeze:
+                judged = found.of_heads([task.name for task in self._learning()])
             error = judged.error_of(self.config.chosen_by)
             best = error is None or error <= self.best  # nothing to choose by: the last is the best
             self.best = self.best if error is None else min(self.best, error)

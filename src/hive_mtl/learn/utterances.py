@@ -82,6 +82,12 @@ def recordings(table: pa.Table) -> npt.NDArray[np.int64]:
     return _codes(table["path"])[0]
 
 
+def recordings_of_each(codes: npt.NDArray[np.int64], table: pa.Table) -> npt.NDArray[np.int64]:
+    """How many recordings the rows of each code are of: ``(codes,)``; -1 is no code."""
+    pairs = np.unique(np.stack([codes, recordings(table)])[:, codes >= 0], axis=1)
+    return np.bincount(pairs[0], minlength=int(codes.max(initial=-1)) + 1)
+
+
 def sessions(table: pa.Table) -> list[str | None]:
     """The session of each row; None where it is not known.
 
@@ -89,8 +95,7 @@ def sessions(table: pa.Table) -> list[str | None]:
     session: what lies in one shares its channel.
     """
     corpus, names = _codes(table["corpus"])
-    pairs = np.unique(np.stack([corpus, recordings(table)]), axis=1)
-    cut = np.bincount(corpus, minlength=len(names)) > np.bincount(pairs[0], minlength=len(names))
+    cut = np.bincount(corpus, minlength=len(names)) > recordings_of_each(corpus, table)
     named = np.bincount(corpus, table["session"].is_valid().to_numpy(), len(names)) > 0
     by_recording = pa.array((cut & ~named)[corpus])
     found: list[str | None] = pc.if_else(by_recording, table["path"], table["session"]).to_pylist()
@@ -141,8 +146,7 @@ def validation_utterances(table: pa.Table) -> pa.Table:
     """
     rows = table.filter(pa.array(_learnable(table) & validation_mask(table)))
     voice, _ = voices(rows)
-    pairs = np.unique(np.stack([voice, recordings(rows)]), axis=1)
-    one_recording = (np.bincount(pairs[0]) == 1)[voice]
+    one_recording = (recordings_of_each(voice, rows) == 1)[voice]
     alone = (np.bincount(voice) == 1)[voice]
     duration = rows["duration_s"].fill_null(0.0).to_numpy()
     halved = alone & (duration >= SECONDS_TO_HALVE)

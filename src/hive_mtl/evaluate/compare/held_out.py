@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from hive_mtl.errors import DataError
 from hive_mtl.learn.utterances import (
-    recordings,
+    recordings_of_each,
     training_utterances,
     validation_utterances,
     voices,
@@ -96,6 +96,5 @@ def split_digests(table: pa.Table, splits: Sequence[str]) -> dict[str, dict[str,
 
 def _of_several_recordings(table: pa.Table) -> list[str]:
     codes, names = voices(table)
-    pairs = np.unique(np.stack([codes, recordings(table)]), axis=1)
-    count = np.bincount(pairs[0][pairs[0] >= 0], minlength=len(names))
+    count = recordings_of_each(codes, table)
     return [name for name, recorded in zip(names, count, strict=True) if recorded > 1]
