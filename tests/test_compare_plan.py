@@ -54,18 +54,25 @@ def names(rows: pa.Table) -> set[str]:
 class TestHeldOut:
     def test_voices_of_several_recordings_one_in_four_by_their_hash(self) -> None:
         everyone = table(400)
-        judged = names(judged_utterances(hold_out(everyone), []))
+        judged = names(judged_utterances(hold_out(everyone, 0), []))
         learnt = names(training_utterances(everyone))
         several = {name for name in learnt if int(name[1:]) % 5}
-        assert judged == {name for name in several if is_held_out(f"tiny/{name}")}
+        assert judged == {name for name in several if is_held_out(f"tiny/{name}", 0)}
         assert 0.18 < len(judged) / len(several) < 0.32
+
+    def test_no_voice_is_of_two_quarters(self) -> None:
+        everyone = table(400)
+        judged = [names(judged_utterances(hold_out(everyone, each), [])) for each in range(4)]
+        several = {f"v{voice}" for voice in range(400) if voice % 5}
+        assert sum(map(len, judged)) == len(set.union(*judged))
+        assert set.union(*judged) == several & names(training_utterances(everyone))
 
     def test_a_recording_that_is_cut_up_is_not_several(self) -> None:
         """By its hash the first voice would be held out, too."""
         cut, *others = [
             name
             for name in (f"v{number}" for number in range(400))
-            if is_held_out(f"tiny/{name}") and not is_validation_voice("tiny", name)
+            if is_held_out(f"tiny/{name}", 0) and not is_validation_voice("tiny", name)
         ][:3]
         rows = [
             {
@@ -76,11 +83,11 @@ class TestHeldOut:
             for name in (cut, *others)
             for take in range(2)
         ]
-        assert names(judged_utterances(hold_out(utterances(rows)), [])) == set(others)
+        assert names(judged_utterances(hold_out(utterances(rows), 0), [])) == set(others)
 
     def test_nobody_is_in_two_parts_and_validation_stays_what_it_was(self) -> None:
         everyone = table()
-        marked = hold_out(everyone)
+        marked = hold_out(everyone, 0)
         parts = [
             names(rows)
             for rows in (
@@ -99,21 +106,21 @@ class TestHeldOut:
             "corpus",
             pa.array(["tiny"] * len(table()) + ["other"] * len(table(5))),
         )
-        marked = hold_out(both)
+        marked = hold_out(both, 0)
         assert set(judged_utterances(marked, [])["split"].to_pylist()) == {HELD_OUT}
         assert set(judged_utterances(marked, ["test"])["split"].to_pylist()) == {HELD_OUT, "test"}
         with pytest.raises(DataError, match=r"compare.splits: no rows of split 'dev'.*test"):
             judged_utterances(marked, ["dev"])
 
     def test_digests_tell_other_voices(self) -> None:
-        one, other = (split_digests(hold_out(table(count)), []) for count in (60, 80))
-        assert one == split_digests(hold_out(table()), [])
+        one, other = (split_digests(hold_out(table(count), 0), []) for count in (60, 80))
+        assert one == split_digests(hold_out(table(), 0), [])
         assert one["judged"]["sha256"] != other["judged"]["sha256"]
         assert set(one) == {"training", "validation", "judged"}
 
     def test_too_few_voices(self) -> None:
         with pytest.raises(DataError, match=r"0 voices are held out.*several recordings"):
-            hold_out(table(1))
+            hold_out(table(1), 0)
 
 
 class TestArms:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hive_mtl.description import ONNX_EMBEDDING
 from hive_mtl.learn import validate
 from hive_mtl.learn.tasks import get_task
 from learning import CORPUS, utterances
@@ -27,7 +28,7 @@ def of_channels(
     table = utterances([{**row, **seconds_and_kind} for row in rows])
     _, channel = np.unique([row["session"] for row in rows], return_inverse=True)
     vectors = np.eye(channel.max() + 1, dtype=np.float32)[channel]
-    monkeypatch.setattr(validate, "_run", lambda *_: (vectors, {}))
+    monkeypatch.setattr(validate, "hear", lambda *_: {ONNX_EMBEDDING: vectors})
     prepared: Any = SimpleNamespace(table=table)
     model: Any = None
     return validate.validate(model, prepared, [])
@@ -67,8 +68,7 @@ class TestHeads:
         for task in tasks:
             task.fit(task.labels_of(table), ["a", "b", "b"], task.Config(min_speakers=1))
         heads = {"gender": np.array(gender, np.float32), "age": np.array(age, np.float32)}
-        prepared: Any = SimpleNamespace(table=table)
-        return validate._head_figures(heads, prepared, tasks)
+        return validate.judge_heads(heads, table, tasks)
 
     def ages(self, *years: float) -> list[list[float]]:
         """What a head says of voices of these ages: above 0 for each threshold that is passed."""

@@ -45,6 +45,7 @@ class Header(BaseModel):
     step: int = 0
     best: float | None = None  # the lowest validation error so far
     watched: tuple[float, ...] = ()  # where a plateau is looked for: one figure a validation
+    refitted: bool = False  # see hive_mtl.learn.refit
     git_revision: str = "unknown"
 
 

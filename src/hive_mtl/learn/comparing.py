@@ -13,6 +13,7 @@ class CompareConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seeds: int = Field(default=3, ge=1)  # trainings of each arm
+    quarter: int = Field(default=0, ge=0, lt=4)  # of the voices that is held out to be judged
     splits: tuple[str, ...] = ()  # judged beside the voices that are held out for the comparison
     margin: float = Field(default=0.10, gt=0.0)  # of 'not worse', as a share of the rival's error
     level: float = Field(default=0.05, gt=0.0, lt=0.5)  # of Holm's family of tasks, both sides

@@ -64,6 +64,7 @@ class TrainerConfig(BaseModel):
     # none: as hive_mtl.learn.validate.Validation.error says
     chosen_by: tuple[str, ...] = ()
     cosines_every: int | None = Field(default=None, ge=1)  # steps between gradient cosines
+    refit_heads: bool = False  # at the end, see hive_mtl.learn.refit
 
     def rate(self, step: int, steps: int, watched: Sequence[float]) -> float:
         """Of a step of ``steps``, after the validations that found ``watched``."""

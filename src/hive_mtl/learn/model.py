@@ -73,12 +73,16 @@ class UnifiedModel(nn.Module):
 
     def read(self, vector: Tensor) -> Outputs:
         """What the trunk gives, ``(batch, dim)`` float32 -> :class:`Outputs`."""
-        embedding = functional.normalize(vector, dim=1)
-        # Linear layers start well on inputs of unit variance, which a unit vector does not have.
-        spread = embedding * math.sqrt(self.embedding_dim)
-        heard = spread if self.trunk.heads_read == "unit" else vector
+        heard = self.heard(vector)
         heads = {task: head(heard) for task, head in self.heads.items()}
-        return Outputs(embedding, heads, vector)
+        return Outputs(functional.normalize(vector, dim=1), heads, vector)
+
+    def heard(self, vector: Tensor) -> Tensor:
+        """What the heads read of what the trunk gives, ``(batch, dim)`` both."""
+        if self.trunk.heads_read == "raw":
+            return vector
+        # Linear layers start well on inputs of unit variance, which a unit vector does not have.
+        return functional.normalize(vector, dim=1) * math.sqrt(self.embedding_dim)
 
 
 class TaskLosses(nn.Module):

@@ -24,6 +24,7 @@ from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
 from hive_mtl.learn.optimising import OPTIMISERS, check_finite, parameter_groups
 from hive_mtl.learn.processes import first_then_others, make_fabric
+from hive_mtl.learn.refit import refit_heads
 from hive_mtl.learn.starting import (
     LAST,
     check_same,
@@ -121,10 +122,16 @@ class Run:
                     self._validate_and_save(step)
             if self._is_over():
                 journal.say("no gain any more: the run is over")
-        if self.fabric.global_rank == 0:
-            export_onnx(checkpoints.load(self.out / BEST), self.out / "model.onnx")
+            if self.fabric.global_rank == 0:
+                self._finish(self.out / BEST)
         self.fabric.barrier()
         return TrainedRun(self.out, self.materials.failures)
+
+    def _finish(self, best: Path) -> None:
+        if self.config.refit_heads:
+            device = self.fabric.device
+            refit_heads(best, self.materials, self._learning(), device, self.journal.say)
+        export_onnx(checkpoints.load(best), self.out / "model.onnx")
 
     def _materials(self) -> Materials:
         """Prepares the data."""
@@ -162,7 +169,6 @@ class Run:
             model.front_end,
             self.config.seed,
         )
-
         if self.config.epochs is not None:
             if self.dataset.steps_per_epoch is None:
                 raise ConfigError(
@@ -195,11 +201,8 @@ class Run:
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         """(step from 1 on, batch), made ahead by other processes, until the run is over."""
-        numbers = range(
-            self.start * self.fabric.world_size + self.fabric.global_rank,
-            self.steps * self.fabric.world_size,
-            self.fabric.world_size,
-        )
+        processes, first = self.fabric.world_size, self.fabric.global_rank
+        numbers = range(self.start * processes + first, self.steps * processes, processes)
         loader: DataLoader[Batch] = DataLoader(
             self.dataset,
             sampler=takewhile(lambda _: not self._is_over(), numbers),

@@ -1,19 +1,21 @@
 """How well a network does on voices that it does not learn from."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
+from torch import Tensor
 
 from hive_mtl import metrics, trials
 from hive_mtl.calibration import balanced_weights, fit_scores
-from hive_mtl.description import Calibration
+from hive_mtl.description import ONNX_EMBEDDING, Calibration
 from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.losses._base import ABSENT
-from hive_mtl.learn.model import UnifiedModel
+from hive_mtl.learn.model import Outputs, UnifiedModel
 from hive_mtl.learn.prepare import Prepared
 from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.utterances import sessions
@@ -105,7 +107,8 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
     """Runs the network over the validation voices; nothing to run over gives no figures."""
     if prepared is None:
         return Validation()
-    embeddings, heads = _run(model, prepared, tasks)
+    heads = hear(model, prepared, lambda outputs: _of_embedding_and_heads(outputs, tasks))
+    embeddings = heads.pop(ONNX_EMBEDDING)
     eer: dict[str, float] = {}
     same_recording: dict[str, float] = {}
     scores, target, heard = [], [], []
@@ -122,7 +125,7 @@ def validate(model: UnifiedModel, prepared: Prepared | None, tasks: list[Task]) 
             target.append(pairs.target)
             heard.append((len(pairs), len(set(voices))))
     calibration = _calibration(scores, target, heard) if scores else None
-    found = _head_figures(heads, prepared, tasks)
+    found = judge_heads(heads, prepared.table, tasks)
     mean = _mean_eer(eer, same_recording)
     if mean is not None and any(task.name == "speaker" for task in tasks):
         found.share_of_chance["speaker"] = mean / CHANCE_EER
@@ -176,34 +179,40 @@ def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> d
 
 def embed_prepared(model: UnifiedModel, prepared: Prepared) -> Floats:
     """Of prepared utterances, ``(utterances, dim)`` float32 of unit norm in table order."""
-    return _run(model, prepared, [])[0]
+    return hear(model, prepared, lambda outputs: {ONNX_EMBEDDING: outputs.embedding})[
+        ONNX_EMBEDDING
+    ]
 
 
-def _run(
-    model: UnifiedModel, prepared: Prepared, tasks: list[Task]
-) -> tuple[Floats, dict[str, Floats]]:
-    """Embeddings ``(utterances, dim)`` and head outputs ``(utterances, ...)`` in table order.
+def hear(
+    model: UnifiedModel, prepared: Prepared, read: Callable[[Outputs], Mapping[str, Tensor]]
+) -> dict[str, Floats]:
+    """What ``read`` takes of what the network says of whole utterances.
 
-    Without the speaker classifier: its outputs are many, and of voices that are not here.
+    Returns:
+        By the names that ``read`` gives, ``(utterances, ...)`` float32 in table order.
     """
-    answering = [task.name for task in tasks if task.describe() is not None]
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    order, embeddings, heads = [], [], []
+    order, parts = [], []
     with torch.inference_mode():
         for rows in _batches_by_length(prepared):
             # Whole seconds: torch keeps memory for every shape it meets, so it should meet few.
             inputs = torch.from_numpy(prepared.padded(rows, prepared.kept.per_second))
             lengths = torch.from_numpy(prepared.lengths[rows])
-            outputs = model(inputs.to(device), lengths.to(device))
+            taken = read(model(inputs.to(device), lengths.to(device)))
             order.append(rows)
-            embeddings.append(outputs.embedding.float().cpu().numpy())
-            heads.append({name: outputs.heads[name].float().cpu().numpy() for name in answering})
+            parts.append({name: of.float().cpu().numpy() for name, of in taken.items()})
     model.train(was_training)
     back = np.argsort(np.concatenate(order))
-    joined = {name: np.concatenate([h[name] for h in heads])[back] for name in heads[0]}
-    return np.concatenate(embeddings)[back], joined
+    return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+
+
+def _of_embedding_and_heads(outputs: Outputs, tasks: list[Task]) -> dict[str, Tensor]:
+    """Without the speaker classifier: its outputs are many, and of voices that are not here."""
+    answering = [task.name for task in tasks if task.describe() is not None]
+    return {ONNX_EMBEDDING: outputs.embedding, **{n: outputs.heads[n] for n in answering}}
 
 
 def _batches_by_length(prepared: Prepared) -> Iterator[npt.NDArray[np.int64]]:
@@ -231,8 +240,14 @@ def _trial_groups(prepared: Prepared) -> Iterator[tuple[str, bool, npt.NDArray[n
                 yield corpus, kind, rows
 
 
-def _head_figures(heads: dict[str, Floats], prepared: Prepared, tasks: list[Task]) -> Validation:
-    """Balanced accuracy of the class heads and threshold error of the ordinal ones, by task."""
+def judge_heads(heads: Mapping[str, Floats], table: pa.Table, tasks: Sequence[Task]) -> Validation:
+    """Balanced accuracy of the class heads and threshold error of the ordinal ones, by task.
+
+    Args:
+        heads: by task, the outputs ``(utterances, outputs)``.
+        table: the utterances, with their labels.
+        tasks: those without a head that answers are passed over.
+    """
     accuracy: dict[str, float] = {}
     threshold_error: dict[str, float] = {}
     share_of_chance: dict[str, float] = {}
@@ -240,7 +255,7 @@ def _head_figures(heads: dict[str, Floats], prepared: Prepared, tasks: list[Task
         description = task.describe()
         if description is None:
             continue
-        truth: npt.NDArray[Any] = task.encode(task.labels_of(prepared.table))
+        truth: npt.NDArray[Any] = task.encode(task.labels_of(table))
         if description.kind == "ordinal":
             decided = ~np.isnan(truth)
             if decided.any():

@@ -1,9 +1,10 @@
 """The voices that a comparison holds out for itself, so that small differences can be seen.
 
-They are one in four of the voices that training would learn from and that have several recordings,
+They are a quarter of the voices that training would learn from and that have several recordings,
 by a hash of their own. No arm learns from them, and no plateau is looked for on them: that is what
 the usual validation voices are for. The others stay where :mod:`hive_mtl.learn.utterances` has
-them.
+them. Another quarter has voices that such a comparison did not judge: what was decided after seeing
+its verdicts is confirmed there.
 """
 
 import hashlib
@@ -22,29 +23,29 @@ from hive_mtl.learn.utterances import (
 )
 
 HELD_OUT = "held out for compare"  # the split that such voices get: training passes it over
-ONE_IN = 4
+QUARTERS = 4
 
 
-def is_held_out(voice: str) -> bool:
-    """Whether ``corpus/speaker`` is held out, if it has several recordings."""
-    return int(hashlib.sha256(f"compare/{voice}".encode()).hexdigest(), 16) % ONE_IN == 0
+def is_held_out(voice: str, quarter: int) -> bool:
+    """Whether ``corpus/speaker`` is of a quarter, 0 to 3, if it has several recordings."""
+    return int(hashlib.sha256(f"compare/{voice}".encode()).hexdigest(), 16) % QUARTERS == quarter
 
 
-def hold_out(table: pa.Table) -> pa.Table:
-    """The table with the split :data:`HELD_OUT` in the rows of the voices that are held out.
+def hold_out(table: pa.Table, quarter: int) -> pa.Table:
+    """The table with the split :data:`HELD_OUT` in the rows of the voices of a quarter.
 
     Raises:
         DataError: fewer than two voices are held out, or none is left to learn from.
     """
     candidates = _of_several_recordings(training_utterances(table))
-    chosen = [voice for voice in candidates if is_held_out(voice)]
+    chosen = [voice for voice in candidates if is_held_out(voice, quarter)]
     codes, names = voices(table)
     held_out = np.isin(codes, np.flatnonzero(np.isin(names, chosen)))
     split = pc.if_else(pa.array(held_out), HELD_OUT, table["split"])
     table = table.set_column(table.schema.get_field_index("split"), "split", split)
     if len(chosen) < 2 or not len(training_utterances(table)):
         raise DataError(
-            f"{len(chosen)} voices are held out for the comparison: it takes one in {ONE_IN} of "
+            f"{len(chosen)} voices are held out for the comparison: it takes a quarter of "
             "the training voices that have several recordings: give data with more of them"
         )
     return table

@@ -131,7 +131,8 @@ def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
         ConfigError: the recipe makes no comparison, or differs from that of the one in ``out``.
         DataError: the data is not enough.
     """
-    table = hold_out(without(corpora.read_all(data), recipe.data.leave_out))
+    everyone = without(corpora.read_all(data), recipe.data.leave_out)
+    table = hold_out(everyone, recipe.compare.quarter)
     learnt = training_utterances(table)
     tasks = fit_tasks(recipe, learnt, set(), tell)
     names = [task.name for task in tasks]
