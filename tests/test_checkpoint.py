@@ -224,6 +224,10 @@ class TestGitRevision:
         revision = checkpoint.git_revision()
         assert len(revision) == 12
         assert int(revision, 16) >= 0
+        (tmp_path / "package" / "new.txt").write_text("not part of the source yet")
+        assert checkpoint.git_revision() == revision
+        (tmp_path / "package" / "checkpoint.py").write_text("changed")
+        assert checkpoint.git_revision() == f"{revision}+"
 
     def test_a_package_installed_inside_another_repository_has_none(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

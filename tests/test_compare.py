@@ -25,13 +25,13 @@ from hive_mtl.evaluate.compare.results import (
     SPECIALIST,
     Assessor,
     Comparison,
-    Cosine,
     _against,
     assess,
     expenses,
     verdicts,
 )
 from hive_mtl.evaluate.compare.statistics import Figure, Rules
+from hive_mtl.evaluate.compare.traces import Cosine
 from hive_mtl.faces.cli import main
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import get_task
@@ -99,6 +99,7 @@ def simulated() -> Comparison:
         verdicts=verdicts(against),
         titles={arm.name: arm.title for arm in arms},
         steps={"unified": (900, 1_200)},
+        revisions={"unified": ("0a1b2c3d4e5f",)},
         most_steps=1_200,
         cosines=(Cosine("speaker", "gender", 0, (50, 100, 150), (0.1, -0.2, 0.05)),),
         expenses=tuple(expenses(heard, arms)),
@@ -154,13 +155,21 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "| gender | worse | worse | worse |" in told
     assert "are no results" in told
     assert "| 50.0 |" in told  # a constant answer
-    assert "| unified | 900, 1,200 |" in told
+    assert "| unified | 900, 1,200 | 0a1b2c3d4e5f |" in told
+    assert "All were trained by one revision" in told
     page = (tmp_path / "compare.html").read_text()
     assert page.count('<div class="card picture"><svg') == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))
     assert "&lt;svg" not in page
     read = json.loads((tmp_path / "compare.json").read_text())
     assert read["verdicts"] == {"speaker": "better", "gender": "worse"}
+
+
+def test_code_that_changed_between_trainings_is_told(comparison: Comparison) -> None:
+    several = replace(comparison, revisions={"unified": ("0a1b2c3d4e5f", "0a1b2c3d4e5f+")})
+    told = report.markdown(several)
+    assert "Trained by several revisions" in told
+    assert "| unified | 900, 1,200 | 0a1b2c3d4e5f, 0a1b2c3d4e5f+ |" in told
 
 
 def test_what_is_undefined_is_told_as_such(comparison: Comparison) -> None:

@@ -189,16 +189,22 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def git_revision() -> str:
-    """The revision of the source tree this runs from, or 'unknown' for an installed package."""
-    file = Path(__file__)
-    try:  # asks for this file as well: the repository may be another, with an environment inside
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD", f"HEAD:./{file.name}"],
-            cwd=file.parent,
-            capture_output=True,
-            text=True,
-            check=True,
+    """The revision of the source tree this runs from, or 'unknown' for an installed package.
+
+    A '+' behind it says that the source had changed since.
+    """
+    here = Path(__file__).parent
+
+    def git(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["git", *command], cwd=here, capture_output=True, text=True, check=False
         )
-    except (OSError, subprocess.CalledProcessError):
+
+    try:  # asks for this file as well: the repository may be another, with an environment inside
+        found = git("rev-parse", "HEAD", f"HEAD:./{Path(__file__).name}")
+        if found.returncode:
+            return "unknown"
+        changed = git("diff", "--quiet", "HEAD", "--", str(here.parent)).returncode == 1
+    except OSError:
         return "unknown"
-    return found.stdout[:12]
+    return found.stdout[:12] + "+" * changed

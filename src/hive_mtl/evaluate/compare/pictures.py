@@ -7,8 +7,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hive_mtl.evaluate.compare.results import Against, Comparison, Cosine
+from hive_mtl.evaluate.compare.results import Against, Comparison
 from hive_mtl.evaluate.compare.statistics import Difference
+from hive_mtl.evaluate.compare.traces import Cosine
 
 FOREST_NOTE = (
     "Error of the unified model less that of its rival, in percent of the rival's error, with 95% "

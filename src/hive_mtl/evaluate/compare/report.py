@@ -121,6 +121,12 @@ _COSTS_NOTE = (
 _SPLITS_NOTE = "No voice is in two of these parts. The digest is that of the names of its voices."
 
 
+_OTHER_CODE = (
+    "Trained by several revisions of the code: arms differ in more than their tasks where it "
+    "changed what is learnt."
+)
+
+
 def _verdict_note(comparison: Comparison) -> str:
     fixed = comparison.statistics
     return (
@@ -201,15 +207,21 @@ def _p(value: float) -> str:
 
 
 def _steps_note(comparison: Comparison) -> str:
+    codes = {revision for of_arm in comparison.revisions.values() for revision in of_arm}
     return (
         "Steps of each seed, until its plateau. A training that took all "
-        f"{comparison.most_steps:,} may have been ended before it."
+        f"{comparison.most_steps:,} may have been ended before it. "
+        + ("All were trained by one revision of the code." if len(codes) == 1 else _OTHER_CODE)
     )
 
 
 def _steps(comparison: Comparison) -> tuple[list[str], Rows]:
-    return ["arm", "steps"], [
-        [comparison.titles[arm], ", ".join(f"{taken:,}" for taken in steps)]
+    return ["arm", "steps", "code"], [
+        [
+            comparison.titles[arm],
+            ", ".join(f"{taken:,}" for taken in steps),
+            ", ".join(comparison.revisions[arm]),
+        ]
         for arm, steps in comparison.steps.items()
     ]
 

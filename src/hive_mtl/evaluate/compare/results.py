@@ -20,6 +20,7 @@ from hive_mtl.evaluate.compare.statistics import (
     least_favourable,
     with_corpora,
 )
+from hive_mtl.evaluate.compare.traces import Cosine
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import Task
 
@@ -70,17 +71,6 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Cosine:
-    """How far the losses of two tasks pull the trunk the same way, over the steps of a training."""
-
-    one: str
-    other: str
-    seed: int
-    steps: tuple[int, ...]
-    cosines: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Expense:
     """The costs of one model, or of several together: means over seeds."""
 
@@ -109,6 +99,7 @@ class Comparison:
         verdicts: by task, what holds against every deciding rival.
         titles: by name of the arm, as people say it.
         steps: by name of the arm, after how many steps each training was over.
+        revisions: by name of the arm, of the code that its trainings ended with.
         most_steps: after which one ends that has not reached its plateau.
         cosines: of the unified arm.
         expenses: of the unified model and of all specialists.
@@ -127,6 +118,7 @@ class Comparison:
     verdicts: dict[str, Verdict]
     titles: dict[str, str]
     steps: dict[str, tuple[int, ...]]
+    revisions: dict[str, tuple[str, ...]]
     most_steps: int
     cosines: tuple[Cosine, ...]
     expenses: tuple[Expense, ...]
@@ -258,25 +250,6 @@ def _expense(name: str, models: Sequence[Sequence[Cost]]) -> Expense:
         total(lambda cost: cost.cpu_s_per_hour) or 0.0,
         total(lambda cost: cost.bytes_per_voice) or 0.0,
     )
-
-
-def read_cosines(trainings: Sequence[Training]) -> list[Cosine]:
-    """What the unified trainings noted of the gradients of their tasks."""
-    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
-    for training in trainings:
-        if training.arm.kind != UNIFIED:
-            continue
-        for line in (training.folder / "log.jsonl").read_text("utf-8").splitlines():
-            entry = json.loads(line)
-            for name, value in entry.items():
-                if name.startswith("gradient_cosine/"):
-                    _, one, other = name.split("/")
-                    key = one, other, training.recipe.trainer.seed
-                    found.setdefault(key, []).append((entry["step"], value))
-    return [
-        Cosine(*key, *(tuple(side) for side in zip(*points, strict=True)))
-        for key, points in found.items()
-    ]
 
 
 def read_all_said(trainings: Sequence[Training]) -> dict[str, list[Said]]:

@@ -37,10 +37,10 @@ from hive_mtl.evaluate.compare.results import (
     assess,
     expenses,
     read_all_said,
-    read_cosines,
     read_json,
     verdicts,
 )
+from hive_mtl.evaluate.compare.traces import read_cosines, read_revisions
 from hive_mtl.learn import corpora
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.materials import fit_tasks, without
@@ -197,6 +197,7 @@ def judge(planned: Planned) -> Comparison:
         verdicts=verdicts(against),
         titles={arm.name: arm.title for arm in planned.arms},
         steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
+        revisions=read_revisions(planned.trainings),
         most_steps=planned.recipe.trainer.steps,
         cosines=tuple(read_cosines(planned.trainings)),
         expenses=tuple(expenses(said, planned.arms)),
