@@ -17,7 +17,7 @@ import pytest
 
 from enrolled import DIM, MODEL, emptied, postgresql, sample, stored, unit
 from hive_mtl.errors import HiveError, ModelError, StoreError, VoiceError
-from hive_mtl.use.stores import Store, centroid, open_store
+from hive_mtl.use.stores import Store, StoredVoice, centroid, open_store
 from hive_mtl.use.stores import _matrix as matrix
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
@@ -540,6 +540,31 @@ class TestPostgresql:
         with pytest.raises(StoreError):
             store.entries()
         assert names(store) == ["ann"]
+
+    @pytest.mark.slow
+    def test_who_waits_while_all_are_replaced_sees_them_replaced(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        other = open_store(server)
+        seen: list[list[str]] = []
+        reader = Thread(target=lambda: seen.append(names(other)))
+
+        def meanwhile() -> Iterator[StoredVoice]:
+            yield stored("ann", 3, dim=8)  # with it, the tables are made anew
+            reader.start()
+            with psycopg.connect(server, autocommit=True) as connection:
+                for _ in range(200):
+                    waiting = connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+                    if waiting.fetchone():
+                        break
+                    time.sleep(0.05)
+            yield stored("bob", 4, dim=8)
+
+        store.replace(meanwhile(), "other", store.snapshot().generation)
+        reader.join(60)
+        assert seen == [["ann", "bob"]]
 
     @pytest.mark.slow
     def test_the_index_serves_the_search_and_finds_the_nearest(self, server) -> None:

@@ -75,6 +75,9 @@ class PostgresqlStore(SqlStore):
     @contextmanager
     def _reading(self) -> Iterator[Run]:
         with self._transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as run:
+            # Before the first query takes the snapshot: in one from before a TRUNCATE that was
+            # waited for, the tables are empty.
+            run("LOCK TABLE voice, sample IN ACCESS SHARE MODE")
             yield run
 
     @contextmanager
