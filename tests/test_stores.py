@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -96,6 +97,23 @@ class TestContract:
         expected = centroid([sample(1), sample(3), sample(4)])
         np.testing.assert_allclose(best.voice.vector, expected.vector, atol=1e-6)
         assert best.voice.speech_seconds == 9.0
+
+    def test_a_recording_that_another_caller_has_added_is_not_added_twice(self, store) -> None:
+        part = replace(sample(3), start_s=1.0, duration_s=2.0)
+        store.add([stored("ann", 1), stored("bob", 3)], MODEL)
+        store.extend("ann", [sample(2), part], MODEL)
+        for again, says in ((sample(2), r"/2\.wav"), (part, r"/3\.wav \[1\.0-3\.0 s\]")):
+            with pytest.raises(VoiceError, match=rf"^\S+{says}: is already among.* 'ann': leave"):
+                store.extend("ann", [sample(4), again], MODEL)
+        assert len(store.get("ann").samples) == 3
+        store.extend("ann", [sample(3), replace(part, duration_s=3.0)], MODEL)
+        assert len(store.get("ann").samples) == 5
+
+    def test_what_was_no_file_is_added_as_often_as_it_is_given(self, store) -> None:
+        wave = replace(sample(1), source="array of 48000 samples")
+        store.add([replace(stored("ann", 1), samples=(wave,))], MODEL)
+        store.extend("ann", [wave], MODEL)
+        assert len(store.get("ann").samples) == 2
 
     def test_the_nearest_are_those_of_the_highest_cosine(self, store) -> None:
         store.add([stored(f"v{seed}", seed) for seed in range(60)], MODEL)

@@ -28,6 +28,7 @@ from hive_mtl.use.stores._base import (
     StoredVoice,
     VoiceEntry,
     centroid,
+    check_new,
 )
 
 SCHEMA_VERSION = 2
@@ -150,6 +151,7 @@ class SqlStore(Store):
         with self._writing() as run:
             number = self._id(run, name)
             self._bind(run, model_id, len(samples[0].vector))
+            check_new(name, self._samples(run, number), (each.place for each in samples))
             self._insert_samples(run, number, samples)
             self._centre(run, number)
 
