@@ -6,12 +6,10 @@ generation that changed it last; ``sample`` a row a recording.
 """
 
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -24,49 +22,22 @@ from hive_mtl.use.stores._base import (
     Neighbour,
     Sample,
     Snapshot,
-    Store,
     StoredVoice,
     VoiceEntry,
     centroid,
     check_new,
 )
+from hive_mtl.use.stores._connected import ConnectedStore
 
 SCHEMA_VERSION = 2
 Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with ``?`` for its parameters; gives the rows."""
 
 _SAMPLE_COLUMNS = "vector, speech_seconds, snr_db, clipped, source, start_s, duration_s"
-_inherited: list[Any] = []  # connections from before a fork: a child may neither use nor close them
 
 
-class SqlStore(Store):
+class SqlStore(ConnectedStore):
     """A store in a database; its kinds say how to connect, to search and to erase."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self._lock = RLock()
-        self._connection: Any = None
-        self._process = os.getpid()
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    def _connected(self) -> Any:
-        """The connection of this process, made on first use."""
-        if self._process != os.getpid():
-            if self._connection is not None:
-                _inherited.append(self._connection)
-            self._connection, self._process = None, os.getpid()
-        if self._connection is None:
-            self._connection = self._opened()
-        return self._connection
-
-    @abstractmethod
-    def _opened(self) -> Any:
-        """A new connection; makes what is not there yet."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Run]:
