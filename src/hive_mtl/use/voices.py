@@ -228,7 +228,8 @@ class Voices:
         backups are the user's to delete.
 
         Raises:
-            VoiceError: there is none of that name.
+            StoreError: also where the voice is gone, but not from the files: remove it again.
+            VoiceError: there is none of that name; an unfinished removal is finished all the same.
         """
         self._store.remove(check_name(name))
 

@@ -251,7 +251,9 @@ class Store(ABC):
         """Removes a voice for good: its name and vectors are no longer in the store's files.
 
         Raises:
-            VoiceError: there is none of that name.
+            StoreError: also where the voice is gone, but not from the files: remove it again.
+            VoiceError: there is none of that name; what an earlier removal left in the files is
+                gone.
         """
 
     @abstractmethod

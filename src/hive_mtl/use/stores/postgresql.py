@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.errors import MissingExtraError, StoreError
-from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
+from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -123,7 +123,7 @@ class PostgresqlStore(SqlStore):
             )
 
     def _erase(self) -> None:
-        with self._lock, self._explaining():
+        with self._lock, self._explaining(UNERASED):
             self._connected().execute("VACUUM hive_mtl.voice, hive_mtl.sample")
 
     def _connected(self) -> "Connection":
@@ -171,7 +171,7 @@ class PostgresqlStore(SqlStore):
         )
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explaining(self, consequence: str = "") -> Iterator[None]:
         try:
             import psycopg
         except ImportError as error:
@@ -183,7 +183,9 @@ class PostgresqlStore(SqlStore):
             for password in _passwords(self._url):
                 reason = reason.replace(password, "***")
             remedy = "check the address, and that the server runs and has pgvector"
-            raise StoreError(f"{self.place}: the database refuses ({reason}): {remedy}") from error
+            raise StoreError(
+                f"{self.place}: the database refuses ({reason}): {remedy}{consequence}"
+            ) from error
 
 
 def without_password(url: str) -> str:
