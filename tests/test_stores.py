@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,7 @@ import pytest
 
 from enrolled import DIM, MODEL, emptied, postgresql, sample, stored, unit
 from hive_mtl.errors import HiveError, ModelError, StoreError, VoiceError
-from hive_mtl.use.stores import Store, centroid, open_store
+from hive_mtl.use.stores import Store, StoredVoice, centroid, open_store
 from hive_mtl.use.stores import _matrix as matrix
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
@@ -97,6 +98,23 @@ class TestContract:
         np.testing.assert_allclose(best.voice.vector, expected.vector, atol=1e-6)
         assert best.voice.speech_seconds == 9.0
 
+    def test_a_recording_that_another_caller_has_added_is_not_added_twice(self, store) -> None:
+        part = replace(sample(3), start_s=1.0, duration_s=2.0)
+        store.add([stored("ann", 1), stored("bob", 3)], MODEL)
+        store.extend("ann", [sample(2), part], MODEL)
+        for again, says in ((sample(2), r"/2\.wav"), (part, r"/3\.wav \[1\.0-3\.0 s\]")):
+            with pytest.raises(VoiceError, match=rf"^\S+{says}: is already among.* 'ann': leave"):
+                store.extend("ann", [sample(4), again], MODEL)
+        assert len(store.get("ann").samples) == 3
+        store.extend("ann", [sample(3), replace(part, duration_s=3.0)], MODEL)
+        assert len(store.get("ann").samples) == 5
+
+    def test_what_was_no_file_is_added_as_often_as_it_is_given(self, store) -> None:
+        wave = replace(sample(1), source="array of 48000 samples")
+        store.add([replace(stored("ann", 1), samples=(wave,))], MODEL)
+        store.extend("ann", [wave], MODEL)
+        assert len(store.get("ann").samples) == 2
+
     def test_the_nearest_are_those_of_the_highest_cosine(self, store) -> None:
         store.add([stored(f"v{seed}", seed) for seed in range(60)], MODEL)
         cosines = {f"v{seed}": float(unit(seed) @ unit(99)) for seed in range(60)}
@@ -141,6 +159,36 @@ class TestContract:
             ("ann", 1),
             ("bob", 1),
         ]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.remove("anne"),
+            lambda store: store.rename("anne", "eve"),
+            lambda store: store.merge("ann", "anne"),
+            lambda store: store.extend("anne", [sample(7)], MODEL),
+        ],
+    )
+    def test_others_write_while_a_name_like_one_that_is_not_there_is_sought(
+        self, store, place, change, monkeypatch
+    ) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        other = open_store(place)
+        writer = Thread(target=lambda: other.add([stored("bob", 2)], MODEL))
+        waits = []
+
+        def seeking(*sought: object, **options: object) -> list[str]:
+            writer.start()
+            writer.join(5)
+            waits.append(writer.is_alive())
+            return ["ann"]
+
+        monkeypatch.setattr("hive_mtl.use.stores._sql.get_close_matches", seeking)
+        with pytest.raises(VoiceError, match="did you mean 'ann'"):
+            change(store)
+        writer.join(60)
+        assert waits == [False]
+        assert names(store) == ["ann", "bob"]
 
     def test_it_belongs_to_the_model_of_its_first_voice(self, store) -> None:
         store.add([stored("ann", 1)], MODEL)
@@ -275,6 +323,36 @@ class TestSqlite:
         store.remove("voice number 7")
         after = _bytes_in(tmp_path)  # with the store still open
         assert not [trace for trace in traces if trace in after]
+        assert b"voice number 8" in after
+
+    def test_an_erasure_that_fails_is_told_of_and_comes_with_the_next_try(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        full = True
+
+        class Filled(sqlite3.Connection):
+            def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+                if statement == "VACUUM" and full:
+                    error = sqlite3.OperationalError("database or disk is full")
+                    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                    raise error
+                return super().execute(statement, *values)
+
+        monkeypatch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Filled))
+        store = open_store(tmp_path / "voices.db")
+        store.add([stored(f"voice number {seed}", seed) for seed in range(50)], MODEL)
+        for _ in range(2):
+            with pytest.raises(
+                StoreError, match=r"the disk is full: .*files until.*again"
+            ) as caught:
+                store.remove("voice number 7")
+            assert "\n" not in str(caught.value)
+            assert not store.has("voice number 7")
+        full = False
+        with pytest.raises(VoiceError, match="there is none"):
+            open_store(tmp_path / "voices.db").remove("voice number 7")
+        after = _bytes_in(tmp_path)
+        assert not [trace for trace in (b"voice number 7", unit(7).tobytes()) if trace in after]
         assert b"voice number 8" in after
 
     def test_nobody_else_may_read_the_file(self, tmp_path) -> None:
@@ -540,6 +618,52 @@ class TestPostgresql:
         with pytest.raises(StoreError):
             store.entries()
         assert names(store) == ["ann"]
+
+    @pytest.mark.slow
+    def test_who_waits_while_all_are_replaced_sees_them_replaced(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        other = open_store(server)
+        seen: list[list[str]] = []
+        reader = Thread(target=lambda: seen.append(names(other)))
+
+        def meanwhile() -> Iterator[StoredVoice]:
+            yield stored("ann", 3, dim=8)  # with it, the tables are made anew
+            reader.start()
+            with psycopg.connect(server, autocommit=True) as connection:
+                for _ in range(200):
+                    waiting = connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+                    if waiting.fetchone():
+                        break
+                    time.sleep(0.05)
+            yield stored("bob", 4, dim=8)
+
+        store.replace(meanwhile(), "other", store.snapshot().generation)
+        reader.join(60)
+        assert seen == [["ann", "bob"]]
+
+    @pytest.mark.slow
+    def test_a_vacuum_that_fails_is_told_of_and_comes_with_the_next_try(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        store._connected().execute("SET lock_timeout = '100ms'")
+        with psycopg.connect(server) as connection:
+            connection.execute("LOCK TABLE hive_mtl.voice IN SHARE UPDATE EXCLUSIVE MODE")
+            with pytest.raises(StoreError, match=r"lock timeout.*files until.*again") as caught:
+                store.remove("ann")
+            assert "\n" not in str(caught.value)
+            assert names(store) == ["bob"]
+            connection.rollback()
+            vacuums = "SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'voice'"
+            assert connection.execute(vacuums).fetchone() == (0,)
+            connection.rollback()
+            with pytest.raises(VoiceError, match="there is none"):
+                store.remove("ann")
+            assert connection.execute(vacuums).fetchone() == (1,)
 
     @pytest.mark.slow
     def test_the_index_serves_the_search_and_finds_the_nearest(self, server) -> None:

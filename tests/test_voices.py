@@ -168,6 +168,22 @@ def test_a_recording_counts_once(voices, tmp_path, monkeypatch) -> None:
     assert len(voices.add("ann", [further, further]).samples) == 4
 
 
+def test_a_recording_that_two_add_at_once_is_kept_once(voices, tmp_path, monkeypatch) -> None:
+    (path,) = recordings(tmp_path, ANN, count=1)
+    voices.enroll("ann", wave(ANN))
+    embed_stream = voices.model.embed_stream
+
+    def meanwhile(sources):
+        monkeypatch.undo()
+        voices.add("ann", path)
+        return embed_stream(sources)
+
+    monkeypatch.setattr(voices.model, "embed_stream", meanwhile)
+    with pytest.raises(VoiceError, match=r"-0\.wav: is already among the recordings of 'ann'"):
+        voices.add("ann", path)
+    assert len(voices.get("ann").samples) == 2
+
+
 def test_what_is_no_file_is_never_taken_for_the_same(voices) -> None:
     voices.enroll("ann", [wave(ANN), wave(ANN)])
     assert len(voices.add("ann", wave(ANN)).samples) == 3

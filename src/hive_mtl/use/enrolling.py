@@ -12,7 +12,7 @@ from hive_mtl.errors import AudioError, EmbeddingError, VoiceError
 from hive_mtl.use.comparing import compare
 from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.scoring import Voice
-from hive_mtl.use.stores import Sample, StoredVoice
+from hive_mtl.use.stores import Sample
 from hive_mtl.use.verify import Side, place_of, recordings_of
 
 if TYPE_CHECKING:
@@ -75,21 +75,6 @@ def samples_again(model: "Model", samples: Sequence[Sample]) -> list[Sample]:
             f"{failed[0]}): bring them back, or remove their voices"
         )
     return list(_samples(sources, iter(results)))
-
-
-def check_new(voice: StoredVoice, recordings: Side) -> None:
-    """Lets pass what is not among the recordings of a voice; what is no file always is new.
-
-    Raises:
-        VoiceError: a recording is already there.
-    """
-    enrolled = {(each.source, each.start_s, each.duration_s) for each in voice.samples}
-    for source in recordings_of(recordings):
-        if place_of(source) in enrolled:
-            raise VoiceError(
-                f"{describe_source(source)}: is already among the recordings of {voice.name!r}: "
-                "leave it out"
-            )
 
 
 def check_one_voice(model: "Model", new: Sequence[Sample], enrolled: Sequence[Sample]) -> None:

@@ -17,15 +17,14 @@ from hive_mtl.errors import StoreError, VoiceError
 from hive_mtl.use.comparing import calibration_of
 from hive_mtl.use.enrolling import (
     check_name,
-    check_new,
     check_one_voice,
     check_text,
     samples_again,
     samples_of,
 )
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
-from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, open_store
-from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side
+from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, check_new, open_store
+from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, place_of, recordings_of
 from hive_mtl.use.voices_file import read_voices, write_voices
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class Voices:
         """
         name = check_name(name)
         voice = self._store.get(name)
-        check_new(voice, recordings)
+        check_new(name, voice.samples, map(place_of, recordings_of(recordings)))  # before any work
         samples = self._heard(recordings, voice.samples, same_voice)
         self._store.extend(name, samples, self._model_id)
         return self._store.get(name)
@@ -229,7 +228,8 @@ class Voices:
         backups are the user's to delete.
 
         Raises:
-            VoiceError: there is none of that name.
+            StoreError: also where the voice is gone, but not from the files: remove it again.
+            VoiceError: there is none of that name; an unfinished removal is finished all the same.
         """
         self._store.remove(check_name(name))
 

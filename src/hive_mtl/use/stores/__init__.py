@@ -13,6 +13,7 @@ from hive_mtl.use.stores._base import (
     StoredVoice,
     VoiceEntry,
     centroid,
+    check_new,
 )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "StoredVoice",
     "VoiceEntry",
     "centroid",
+    "check_new",
     "open_store",
 ]
 

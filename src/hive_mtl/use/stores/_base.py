@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.audio import Segment, describe_source
 from hive_mtl.errors import VoiceError
 from hive_mtl.use.scoring import Voice, mean_vector
 
 HALF_WEIGHT_S = 3.0  # of speech: from here on, more of it adds less than half of what it could
+
+Place = tuple[str, float, float | None]
+"""Of a recording that is a file: its absolute path, where it starts, how long it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +39,13 @@ class Sample:
     source: str
     start_s: float = 0.0
     duration_s: float | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where the recording is; None if it was no file."""
+        if Path(self.source).is_absolute():
+            return self.source, self.start_s, self.duration_s
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +139,21 @@ def centroid(samples: Sequence[Sample]) -> Voice:
     )
 
 
+def check_new(name: str, enrolled: Iterable[Sample], new: Iterable[Place | None]) -> None:
+    """Lets pass what is not among the recordings of a voice; what is no file always is new.
+
+    Raises:
+        VoiceError: a recording is already there.
+    """
+    places = {each.place for each in enrolled}
+    for place in new:
+        if place is not None and place in places:
+            file, start_s, duration_s = place
+            whole = (start_s, duration_s) == (0.0, None)
+            shown = describe_source(file if whole else Segment(Path(file), start_s, duration_s))
+            raise VoiceError(f"{shown}: is already among the recordings of {name!r}: leave it out")
+
+
 class Store(ABC):
     """Enrolled voices, kept for good. Threads may share one; a fork opens its own connection.
 
@@ -201,7 +227,7 @@ class Store(ABC):
 
         Raises:
             ModelError: the store belongs to another model.
-            VoiceError: there is no such voice.
+            VoiceError: there is no such voice, or a recording is already among its own.
         """
 
     @abstractmethod
@@ -225,7 +251,9 @@ class Store(ABC):
         """Removes a voice for good: its name and vectors are no longer in the store's files.
 
         Raises:
-            VoiceError: there is none of that name.
+            StoreError: also where the voice is gone, but not from the files: remove it again.
+            VoiceError: there is none of that name; what an earlier removal left in the files is
+                gone.
         """
 
     @abstractmethod

@@ -6,12 +6,10 @@ generation that changed it last; ``sample`` a row a recording.
 """
 
 import json
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -24,48 +22,27 @@ from hive_mtl.use.stores._base import (
     Neighbour,
     Sample,
     Snapshot,
-    Store,
     StoredVoice,
     VoiceEntry,
     centroid,
+    check_new,
 )
+from hive_mtl.use.stores._connected import ConnectedStore
 
 SCHEMA_VERSION = 2
 Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with ``?`` for its parameters; gives the rows."""
 
+UNERASED = "; what is gone from the lists stays in the files until this is run again"
 _SAMPLE_COLUMNS = "vector, speech_seconds, snr_db, clipped, source, start_s, duration_s"
-_inherited: list[Any] = []  # connections from before a fork: a child may neither use nor close them
 
 
-class SqlStore(Store):
+class _UnknownError(VoiceError):
+    """A name that no voice has, and nothing else: there is more to say when the locks are gone."""
+
+
+class SqlStore(ConnectedStore):
     """A store in a database; its kinds say how to connect, to search and to erase."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self._lock = RLock()
-        self._connection: Any = None
-        self._process = os.getpid()
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    def _connected(self) -> Any:
-        """The connection of this process, made on first use."""
-        if self._process != os.getpid():
-            if self._connection is not None:
-                _inherited.append(self._connection)
-            self._connection, self._process = None, os.getpid()
-        if self._connection is None:
-            self._connection = self._opened()
-        return self._connection
-
-    @abstractmethod
-    def _opened(self) -> Any:
-        """A new connection; makes what is not there yet."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Run]:
@@ -94,7 +71,10 @@ class SqlStore(Store):
         """Called in the transaction that gives the store a model whose vectors are ``(dim,)``."""
 
     def _erase(self) -> None:
-        """Called after voices have gone: takes out of the files what is no longer in the tables."""
+        """Called after voices have gone: takes out of the files what is no longer in the tables.
+
+        Where it fails, the error ends in :data:`UNERASED`.
+        """
 
     @property
     def model_id(self) -> str:
@@ -126,7 +106,7 @@ class SqlStore(Store):
         )
 
     def get(self, name: str) -> StoredVoice:
-        with self._reading() as run:
+        with self._named(), self._reading() as run:
             return self._voice(run, self._id(run, name))
 
     def snapshot(self) -> Snapshot:
@@ -147,14 +127,15 @@ class SqlStore(Store):
         return added
 
     def extend(self, name: str, samples: Sequence[Sample], model_id: str) -> None:
-        with self._writing() as run:
+        with self._named(), self._writing() as run:
             number = self._id(run, name)
             self._bind(run, model_id, len(samples[0].vector))
+            check_new(name, self._samples(run, number), (each.place for each in samples))
             self._insert_samples(run, number, samples)
             self._centre(run, number)
 
     def rename(self, name: str, new: str) -> None:
-        with self._writing() as run:
+        with self._named(), self._writing() as run:
             number = self._id(run, name)
             self._check_free(run, new)
             run("UPDATE voice SET name = ? WHERE id = ?", new, number)
@@ -162,15 +143,19 @@ class SqlStore(Store):
     def merge(self, name: str, other: str) -> None:
         if name == other:
             raise VoiceError(f"voice {name!r}: cannot be merged with itself: name two voices")
-        with self._writing() as run:
+        with self._named(), self._writing() as run:
             kept, gone = self._id(run, name), self._id(run, other)
             run("UPDATE sample SET voice = ? WHERE voice = ?", kept, gone)
             _delete(run, gone)
             self._centre(run, kept)
 
     def remove(self, name: str) -> None:
-        with self._writing() as run:
-            _delete(run, self._id(run, name))
+        try:
+            with self._named(), self._writing() as run:
+                _delete(run, self._id(run, name))
+        except VoiceError:  # perhaps run again: its voice has gone, and stayed in the files
+            self._erase()
+            raise
         self._erase()
 
     def replace(self, voices: Iterable[StoredVoice], model_id: str, generation: int) -> None:
@@ -198,6 +183,19 @@ class SqlStore(Store):
         found.sort(key=lambda each: -float(each.voice.vector @ vector))
         return Nearest(enrolled, tuple(found[:count]))
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Around a transaction: who is not there is compared with all names after it."""
+        try:
+            yield
+        except _UnknownError as unknown:
+            name = str(unknown)
+            with self._reading() as run:
+                names = [each for (each,) in run("SELECT name FROM voice ORDER BY name")]
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "hive-mtl voices list names them all"
+            raise VoiceError(f"voice {name!r}: there is none in {self.place}: {hint}") from None
+
     def _bind(self, run: Run, model_id: str, dim: int) -> None:
         """The store belongs to a model from its first voice on, and to none without a voice."""
         if run("SELECT 1 FROM voice LIMIT 1"):
@@ -217,10 +215,7 @@ class SqlStore(Store):
     def _id(self, run: Run, name: str) -> int:
         if rows := run("SELECT id FROM voice WHERE name = ?", name):
             return int(rows[0][0])
-        names = [row[0] for row in run("SELECT name FROM voice ORDER BY name")]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "hive-mtl voices list names them all"
-        raise VoiceError(f"voice {name!r}: there is none in {self.place}: {hint}")
+        raise _UnknownError(name)
 
     def _check_free(self, run: Run, name: str) -> None:
         if run("SELECT 1 FROM voice WHERE name = ?", name):

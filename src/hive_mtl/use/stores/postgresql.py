@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.errors import MissingExtraError, StoreError
-from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
+from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -75,6 +75,9 @@ class PostgresqlStore(SqlStore):
     @contextmanager
     def _reading(self) -> Iterator[Run]:
         with self._transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as run:
+            # Before the first query takes the snapshot: in one from before a TRUNCATE that was
+            # waited for, the tables are empty.
+            run("LOCK TABLE voice, sample IN ACCESS SHARE MODE")
             yield run
 
     @contextmanager
@@ -120,7 +123,7 @@ class PostgresqlStore(SqlStore):
             )
 
     def _erase(self) -> None:
-        with self._lock, self._explaining():
+        with self._lock, self._explaining(UNERASED):
             self._connected().execute("VACUUM hive_mtl.voice, hive_mtl.sample")
 
     def _connected(self) -> "Connection":
@@ -168,7 +171,7 @@ class PostgresqlStore(SqlStore):
         )
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explaining(self, consequence: str = "") -> Iterator[None]:
         try:
             import psycopg
         except ImportError as error:
@@ -180,7 +183,9 @@ class PostgresqlStore(SqlStore):
             for password in _passwords(self._url):
                 reason = reason.replace(password, "***")
             remedy = "check the address, and that the server runs and has pgvector"
-            raise StoreError(f"{self.place}: the database refuses ({reason}): {remedy}") from error
+            raise StoreError(
+                f"{self.place}: the database refuses ({reason}): {remedy}{consequence}"
+            ) from error
 
 
 def without_password(url: str) -> str:

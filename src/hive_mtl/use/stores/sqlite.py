@@ -20,7 +20,7 @@ from hive_mtl.atomic import atomic_write
 from hive_mtl.errors import StoreError
 from hive_mtl.use.stores._base import Nearest
 from hive_mtl.use.stores._matrix import Matrix
-from hive_mtl.use.stores._sql import SCHEMA_VERSION, Run, SqlStore
+from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
 
 WAIT_S = 60.0  # for another process that writes
 _APPLICATION = 0x48495645  # "HIVE"
@@ -152,7 +152,9 @@ class SqliteStore(SqlStore):
         This rewrites the file, so that no page keeps an older copy of a row that was moved, and
         empties the write-ahead log.
         """
-        with self._lock, self._explaining():
+        if not os.path.lexists(self._file):
+            return
+        with self._lock, self._explaining(UNERASED):
             self._matrix.forget()
             connection = self._connected()
             connection.execute("VACUUM")
@@ -192,7 +194,7 @@ class SqliteStore(SqlStore):
                 target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explaining(self, consequence: str = "") -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -200,7 +202,7 @@ class SqliteStore(SqlStore):
             what, remedy = _WHY.get(
                 code, (f"is damaged ({error})", "bring a copy back, or import an export")
             )
-            raise StoreError(f"{self.place}: {what}: {remedy}") from error
+            raise StoreError(f"{self.place}: {what}: {remedy}{consequence}") from error
 
 
 def _connect(file: str) -> sqlite3.Connection:
