@@ -47,14 +47,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls the command line; gives exit status, standard output, standard error."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        status = cli.main(words)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
+def run(place: Path, call: Run) -> Run:
+    """Calls the command line in the working folder."""
     return call
 
 

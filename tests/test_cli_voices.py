@@ -10,7 +10,6 @@ import pytest
 import soundfile as sf
 
 import hive_mtl as hive
-from hive_mtl.faces import cli
 from sharp_model import ANN, BOB, STRANGER, save_sharp_model
 from voices import RATE, voice
 
@@ -37,21 +36,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(
-    material: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
+def run(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Run) -> Run:
     """Calls the command line in a copy of the material; gives status, output, complaints."""
     shutil.copytree(material, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        status = cli.main(words)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
     return call
 
 
