@@ -420,16 +420,6 @@ def test_an_interrupt_and_a_bug_end_without_a_traceback(
     assert "a bug in Hive-MTL (KeyError at test_cli.py" in err
 
 
-def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_torch(data: str, /) -> int:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr("hive_mtl.faces.cli.develop.doctor", without_torch)
-    status, _, err = run("doctor", "people")
-    assert status == 2
-    assert "pip install 'hive-mtl[train]'" in err
-
-
 def command_line(*words: str, stdout: IO[bytes]) -> tuple[int, bytes]:
     """The exit status and the standard error of a process of its own."""
     command = [sys.executable, "-m", "hive_mtl", *words]
