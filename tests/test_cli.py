@@ -366,6 +366,7 @@ def test_bad_usage_costs_one_line_with_the_way_out(run: Run, words: list[str], h
         (["evaluate", "tiny.onnx", "--data", "people", "-o", "good.toml"], "in the way"),
         (["train", "good.toml", "--data", "people", "--out", "typo.toml"], "in the way"),
         (["export", "nowhere", "-o", "out.onnx"], "nowhere"),
+        (["export", "nowhere", "-o", "people"], "people: a folder is in the way"),
         (["demo", "--speech", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
