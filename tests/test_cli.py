@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -230,10 +231,9 @@ def test_verify_calls_voices_different_that_are_likelier_two(run: Run, monkeypat
 
 
 def test_verify_takes_several_recordings_a_side(run: Run) -> None:
-    words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
-    one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])
-    two = json.loads(run("verify", *words, "--json")[1])
-    assert one["score"] != two["score"]
+    words = ("verify", "people/ann/1.wav", "low.wav", "--model", "tiny.onnx", "--json")
+    more = ((), ("--more-a", "people/ann/2.wav"), ("--more-b", "people/ann/2.wav"))
+    assert len({json.loads(run(*words, *each)[1])["score"] for each in more}) == 3
 
 
 def test_attributes_answers_in_words_and_in_json(run: Run) -> None:
@@ -480,6 +480,19 @@ def test_help_tells_the_defaults_of_the_library(
 ) -> None:
     told = " ".join(run(command, "--help")[1].replace("│", " ").split())
     assert words.format(inspect.signature(works).parameters[argument].default) in told
+
+
+def test_a_device_that_is_not_there_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    words = ("attributes", "low.wav", "--model", "tiny.onnx", "--device")
+    assert run(*words, "cpu")[0] == 0
+    status, out, err = run(*words, "cuda")
+    assert (status, out) == (2, "")
+    assert err.startswith("hive-mtl: device 'cuda': not available here: choose from cpu")
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"{version('hive-mtl')}\n", "")
 
 
 def test_help_names_every_command_with_a_summary(run: Run) -> None:

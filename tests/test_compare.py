@@ -209,6 +209,8 @@ class TestCommand:
         assert "unified: speaker, mood; 0 of 2 done" in told
         assert "unified, only where mood is labelled" in told
         assert "8 of 8 trainings to do, each of at most 20 steps" in told
+        assert main([*words, "--dry-run", "--seeds", "5", "--tasks", "speaker,gender"]) == 0
+        assert "unified: speaker, gender; 0 of 5 done" in capsys.readouterr().err
         assert not Path(words[-1]).exists()
 
     def test_killed_it_goes_on_and_reports(
