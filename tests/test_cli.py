@@ -503,23 +503,3 @@ def test_help_names_every_command_with_a_summary(run: Run) -> None:
         status, usage, _ = run(command, "--help")
         assert status == 0
         assert f"hive-mtl {command}" in usage
-
-
-@pytest.mark.slow
-def test_evaluate_judges_bits_where_it_is_asked_to(run: Run) -> None:
-    pytest.importorskip("sklearn")
-    for speaker, pitch_hz in (("ann", 210), ("bob", 110), ("eve", 240)):
-        Path("voices", speaker).mkdir(parents=True)
-        for take in range(3):
-            sf.write(f"voices/{speaker}/{take}.wav", voice(pitch_hz + take, 2.5, take), RATE)
-    status, out, err = run("evaluate", "tiny.onnx", "--data", "voices", "--bits", "--json")
-    assert (status, err) == (0, "")
-    report = json.loads(out)
-    kept = {row["form"]: row for row in report["binary"]}
-    assert kept["float32"]["size"] == 4 * DIM
-    assert kept["512 bits"]["size"] == 64
-    assert report["open_set"][0]["enrolled"] == 1
-    out = run("evaluate", "tiny.onnx", "--data", "voices")[1]
-    assert "## Open-set identification" in out
-    assert "fewer bits" not in out
-    assert "## Kept in fewer bits" in run("evaluate", "tiny.onnx", "--data", "voices", "--bits")[1]

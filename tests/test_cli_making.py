@@ -14,7 +14,7 @@ import torch
 from hive_mtl.learn import checkpoint, trainer
 from hive_mtl.learn.batches import Batch
 from learning import logged, speaker_names, write_corpus, write_recipe
-from tiny_model import save_tiny_model
+from tiny_model import DIM, save_tiny_model
 from voices import RATE, voice
 
 Call = Callable[..., tuple[int, str, str]]
@@ -45,6 +45,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_recipe(Path("tiny.toml"), Path("cache"))
 
 
+@pytest.fixture
+def text() -> str:
+    """A folder whose one recording is text."""
+    Path("own/ann").mkdir(parents=True)
+    Path("own/ann/text.wav").write_text("hello")
+    return "own"
+
+
 def refused(call: Call, *words: str) -> str:
     """The one line of a command that must fail."""
     status, out, err = call(*words)
@@ -67,11 +75,13 @@ class TestEvaluate:
 
         return evaluate
 
-    def test_it_writes_the_report_that_it_tells(self, report) -> None:
+    def test_it_writes_the_report_that_it_tells(self, report, call: Call, corpus: Path) -> None:
         told = report("--out", "some/report")
         assert told["split"] == "validation"
         assert [each["speakers"] for each in told["coverage"]] == [VALIDATION]
         assert json.loads(Path("some/report/report.json").read_text()) == told
+        words = ("evaluate", "tiny.onnx", "--data", str(corpus), "--split", "validation")
+        assert call(*words)[1].strip() == Path("some/report/report.md").read_text().strip()
         written = {path.name for path in Path("some/report").iterdir()}
         assert written == {"report.json", "report.md", "det.png", "scores.png"}
 
@@ -92,17 +102,22 @@ class TestEvaluate:
         scopes = {each["scope"] for each in report("--original-test")["identification"]}
         assert {"first utterance enrolled", "first utterance enrolled, crops of 1.6 s"} < scopes
 
+    def test_it_judges_vectors_kept_in_bits_where_it_is_asked_to(self, report) -> None:
+        kept = report("--bits", "--out", "bits")["binary"]
+        sizes = {each["form"]: each["size"] for each in kept}
+        assert (sizes["float32"], sizes["512 bits"]) == (4 * DIM, 64)
+        assert "## Kept in fewer bits" in Path("bits/report.md").read_text()
+        assert report()["binary"] == []
+
     def test_it_judges_worse_recordings(self, report) -> None:
         judged = {each["name"] for each in report("--conditions")["conditions"]}
         assert {"full", "1s", "noise 0 dB", "telephone"} <= judged
 
-    def test_it_names_what_it_could_not_hear(self, call: Call, talk: Path) -> None:
-        Path("own/ann").mkdir(parents=True)
-        Path("own/ann/text.wav").write_text("hello")
-        data = ("--data", str(talk), "--data", "own")
+    def test_it_names_what_it_could_not_hear(self, call: Call, talk: Path, text: str) -> None:
+        data = ("--data", str(talk), "--data", text)
         status, out, err = call("evaluate", "tiny.onnx", *data, "--json")
         assert status == 2
-        assert err.startswith(f"hive-mtl: {Path('own/ann/text.wav').absolute()}: ")
+        assert err.startswith(f"hive-mtl: {Path(text, 'ann/text.wav').absolute()}: ")
         assert [Path(each["path"]).name for each in json.loads(out)["failures"]] == ["text.wav"]
 
     @pytest.mark.parametrize(
@@ -145,6 +160,11 @@ class TestEvaluateDiarization:
 
 @pytest.mark.usefixtures("no_export")
 class TestTrain:
+    def test_it_names_what_it_could_not_hear(self, call: Call, corpus: Path, text: str) -> None:
+        status, out, err = call("train", "tiny.toml", "--data", str(corpus), "--data", text)
+        assert (status, out.partition(";")[0]) == (2, "runs/tiny: trained")
+        assert err.splitlines()[-1].startswith(f"hive-mtl: {Path(text, 'ann/text.wav').absolute()}")
+
     def test_it_goes_on_where_it_stopped(
         self, call: Call, corpus: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
