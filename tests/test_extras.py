@@ -17,31 +17,33 @@ from tiny_model import save_tiny_model
 from voices import RATE, voice
 
 SOURCES = Path(hive_mtl.__file__).parent
-NEEDS = {  # what is asked of a base install, and the extra that it takes
-    "embed a.wav -o a.npz": None,
-    "enroll ann a.wav --store a.db": None,
-    "identify a.wav --store a.db": None,
-    "find a.wav people": None,
-    "embed a.wav -o a.parquet": "train",
-    "cluster people": "analysis",
-    "cluster people --html a.html": "analysis",
-    "diarize a.wav": "analysis",
-    "diarize a.wav -o a.png": "analysis",
-    "map people -o a.png": "analysis",
-    "attributes a.wav --model org/name": "hub",
-    "voices list --store postgresql://nobody@localhost/none": "postgres",
-    "demo": "demo",
-    "doctor people": "train",
-    "train unified --data people": "train",
-    "evaluate tiny.onnx --data people": "train,analysis",
-    "evaluate-diarization tiny.onnx --data people": "train,analysis",
-    "compare compare --data people": "train,analysis",
-    "export run -o a.onnx": "train",
-    "average one two -o a.safetensors": "train",
-    "import-keras a.h5 -o run": "train",
-    "build-mfcc --working-dir wd": "train",
-    "build-model-inputs --working-dir wd": "train",
-    "train-mtl --working-dir wd": "train,analysis",
+USES = (
+    "embed a.wav -o a.npz",
+    "enroll ann a.wav --store a.db",
+    "identify a.wav --store a.db",
+    "find a.wav people",
+)
+NEEDS = {  # what is asked for, what of it takes more packages, and the extra that brings them
+    "embed a.wav -o a.parquet": ("writing Parquet", "train"),
+    "cluster people": ("grouping voices", "analysis"),
+    "cluster people --html a.html": ("a map", "analysis"),
+    "diarize a.wav": ("telling who speaks when", "analysis"),
+    "diarize a.wav -o a.png": ("a picture of who speaks when", "analysis"),
+    "map people -o a.png": ("a map", "analysis"),
+    "attributes a.wav --model org/name": ("fetching it from the Hub", "hub"),
+    "voices list --store postgresql://nobody@localhost/none": ("a store in PostgreSQL", "postgres"),
+    "demo": ("the demonstration", "demo"),
+    "doctor people": ("hive-mtl doctor", "train"),
+    "train unified --data people": ("hive-mtl train", "train"),
+    "evaluate tiny.onnx --data people": ("evaluating a model", "train,analysis"),
+    "evaluate-diarization tiny.onnx --data people": ("evaluating a model", "train,analysis"),
+    "compare compare --data people": ("evaluating a model", "train,analysis"),
+    "export run -o a.onnx": ("hive-mtl export", "train"),
+    "average one two -o a.safetensors": ("hive-mtl average", "train"),
+    "import-keras a.h5 -o run": ("hive-mtl import-keras", "train"),
+    "build-mfcc --working-dir wd": ("hive-mtl build-mfcc", "train"),
+    "build-model-inputs --working-dir wd": ("hive-mtl build-model-inputs", "train"),
+    "train-mtl --working-dir wd": ("evaluating a model", "train,analysis"),
 }
 SCRIPT = """
 import contextlib, io, json, sys
@@ -83,28 +85,29 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]
         sf.write(folder / path, voice(2.0), RATE)
     save_tiny_model(folder / "tiny.onnx")
     use = ("embed", "enroll", "identify", "find", "cluster", "diarize", "map")
-    commands = [f"{c} --model tiny.onnx" if c.startswith(use) else c for c in NEEDS]
+    commands = [*USES, *NEEDS]
+    words = [f"{each} --model tiny.onnx" if each.startswith(use) else each for each in commands]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(commands), json.dumps(list(modules_of_extras()))],
+        [sys.executable, "-c", SCRIPT, json.dumps(words), json.dumps(list(modules_of_extras()))],
         cwd=folder,
         check=True,
         capture_output=True,
         text=True,
     )
-    return dict(zip(NEEDS, map(json.loads, done.stdout.splitlines()), strict=True))
+    return dict(zip(commands, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
-@pytest.mark.parametrize("command", [command for command, extra in NEEDS.items() if extra])
+@pytest.mark.parametrize("command", NEEDS)
 def test_a_command_that_needs_more_names_the_extra(
     said: dict[str, tuple[int, str]], command: str
 ) -> None:
-    status, err = said[command]
+    (status, err), (feature, extra) = said[command], NEEDS[command]
     assert status == 2
     assert err.count("\n") == 1
-    assert f"needs more packages: pip install 'hive-mtl[{NEEDS[command]}]'" in err
+    assert f" {feature} needs more packages: pip install 'hive-mtl[{extra}]'" in err
 
 
-@pytest.mark.parametrize("command", [command for command, extra in NEEDS.items() if not extra])
+@pytest.mark.parametrize("command", USES)
 def test_a_base_install_uses_a_model(said: dict[str, tuple[int, str]], command: str) -> None:
     status, err = said[command]
     assert status == 0, err
