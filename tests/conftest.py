@@ -10,6 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from hive_mtl.faces import cli
+
 # tests do not time, and draw the same examples every time
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
@@ -22,6 +24,24 @@ def same_draws() -> None:
     """What torch draws does not depend on the tests that went before."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Calls the command line; gives exit status, standard output, standard error."""
+
+    def words_to_answer(*words: str) -> tuple[int, str, str]:
+        status = cli.main(words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return words_to_answer
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the slow end of a run where it is not what is tested."""
+    monkeypatch.setattr("hive_mtl.learn.trainer.export_onnx", lambda _, path: path)
 
 
 @pytest.fixture(scope="session")

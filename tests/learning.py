@@ -1,6 +1,7 @@
 """A corpus, a recipe and a run so small that learning takes a second."""
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,34 @@ SETTINGS: dict[str, Any] = {
 
 def tiny_recipe(cache: Path, **changes: dict[str, Any]) -> Recipe:
     """The recipe of a run of six steps; ``changes`` replace the keys of its sections."""
+    return parse_recipe(_settings(cache, changes), "tiny recipe")
+
+
+def write_recipe(path: Path, cache: Path, **changes: dict[str, Any]) -> Path:
+    """Writes :func:`tiny_recipe` as TOML, by way of JSON's values; gives the path."""
+
+    def lines(name: str, settings: dict[str, Any]) -> list[str]:
+        plain = [f"{k} = {json.dumps(v)}" for k, v in settings.items() if not isinstance(v, dict)]
+        inner = [(f"{name}{k}", v) for k, v in settings.items() if isinstance(v, dict)]
+        return [*plain, *(text for k, v in inner for text in (f"[{k}]", *lines(f"{k}.", v)))]
+
+    path.write_text("\n".join(lines("", _settings(cache, changes))), encoding="utf-8")
+    return path
+
+
+def _settings(cache: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     settings = {**SETTINGS, "data": {"cache": str(cache)}}
     for section, values in changes.items():
         if section == "tasks":
             settings["tasks"] = values
         else:
             settings[section] = {**settings.get(section, {}), **values}
-    return parse_recipe(settings, "tiny recipe")
+    return settings
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    """What a run has written to its log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def speaker_names(count: int, *, validation: bool) -> list[str]:

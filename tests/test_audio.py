@@ -244,6 +244,7 @@ class TestSources:
         assert audio.describe_source(Path("b/a.wav")) == str(Path("b/a.wav"))
         assert audio.describe_source(Segment(Path("a.wav"), 3.0, 2.0)) == "a.wav [3.0-5.0 s]"
         assert audio.describe_source(Segment(Path("a.wav"), 3.0)) == "a.wav [3.0- s]"
+        assert audio.describe_source(Segment(Path("a.wav"))) == "a.wav"
         assert audio.describe_source(b"12345") == "recording of 5 bytes"
         assert audio.describe_source(io.BytesIO()) == "BytesIO"
         assert audio.describe_source((array, 16_000)) == "array of 16000 samples"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -47,14 +48,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls the command line; gives exit status, standard output, standard error."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        status = cli.main(words)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
+def run(place: Path, call: Run) -> Run:
+    """Calls the command line in the working folder."""
     return call
 
 
@@ -236,10 +231,9 @@ def test_verify_calls_voices_different_that_are_likelier_two(run: Run, monkeypat
 
 
 def test_verify_takes_several_recordings_a_side(run: Run) -> None:
-    words = ["people/ann/1.wav", "low.wav", "--more-a", "people/ann/2.wav", "--model", "tiny.onnx"]
-    one = json.loads(run("verify", *words[:2], *words[4:], "--json")[1])
-    two = json.loads(run("verify", *words, "--json")[1])
-    assert one["score"] != two["score"]
+    words = ("verify", "people/ann/1.wav", "low.wav", "--model", "tiny.onnx", "--json")
+    more = ((), ("--more-a", "people/ann/2.wav"), ("--more-b", "people/ann/2.wav"))
+    assert len({json.loads(run(*words, *each)[1])["score"] for each in more}) == 3
 
 
 def test_attributes_answers_in_words_and_in_json(run: Run) -> None:
@@ -372,6 +366,7 @@ def test_bad_usage_costs_one_line_with_the_way_out(run: Run, words: list[str], h
         (["evaluate", "tiny.onnx", "--data", "people", "-o", "good.toml"], "in the way"),
         (["train", "good.toml", "--data", "people", "--out", "typo.toml"], "in the way"),
         (["export", "nowhere", "-o", "out.onnx"], "nowhere"),
+        (["export", "nowhere", "-o", "people"], "people: a folder is in the way"),
         (["demo", "--speech", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
@@ -424,16 +419,6 @@ def test_an_interrupt_and_a_bug_end_without_a_traceback(
     status, _, err = run("attributes", "low.wav")
     assert status == 2
     assert "a bug in Hive-MTL (KeyError at test_cli.py" in err
-
-
-def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_torch(data: str, /) -> int:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr("hive_mtl.faces.cli.develop.doctor", without_torch)
-    status, _, err = run("doctor", "people")
-    assert status == 2
-    assert "pip install 'hive-mtl[train]'" in err
 
 
 def command_line(*words: str, stdout: IO[bytes]) -> tuple[int, bytes]:
@@ -497,6 +482,19 @@ def test_help_tells_the_defaults_of_the_library(
     assert words.format(inspect.signature(works).parameters[argument].default) in told
 
 
+def test_a_device_that_is_not_there_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    words = ("attributes", "low.wav", "--model", "tiny.onnx", "--device")
+    assert run(*words, "cpu")[0] == 0
+    status, out, err = run(*words, "cuda")
+    assert (status, out) == (2, "")
+    assert err.startswith("hive-mtl: device 'cuda': not available here: choose from cpu")
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"{version('hive-mtl')}\n", "")
+
+
 def test_help_names_every_command_with_a_summary(run: Run) -> None:
     status, out, _ = run("--help")
     assert status == 0
@@ -505,23 +503,3 @@ def test_help_names_every_command_with_a_summary(run: Run) -> None:
         status, usage, _ = run(command, "--help")
         assert status == 0
         assert f"hive-mtl {command}" in usage
-
-
-@pytest.mark.slow
-def test_evaluate_judges_bits_where_it_is_asked_to(run: Run) -> None:
-    pytest.importorskip("sklearn")
-    for speaker, pitch_hz in (("ann", 210), ("bob", 110), ("eve", 240)):
-        Path("voices", speaker).mkdir(parents=True)
-        for take in range(3):
-            sf.write(f"voices/{speaker}/{take}.wav", voice(pitch_hz + take, 2.5, take), RATE)
-    status, out, err = run("evaluate", "tiny.onnx", "--data", "voices", "--bits", "--json")
-    assert (status, err) == (0, "")
-    report = json.loads(out)
-    kept = {row["form"]: row for row in report["binary"]}
-    assert kept["float32"]["size"] == 4 * DIM
-    assert kept["512 bits"]["size"] == 64
-    assert report["open_set"][0]["enrolled"] == 1
-    out = run("evaluate", "tiny.onnx", "--data", "voices")[1]
-    assert "## Open-set identification" in out
-    assert "fewer bits" not in out
-    assert "## Kept in fewer bits" in run("evaluate", "tiny.onnx", "--data", "voices", "--bits")[1]

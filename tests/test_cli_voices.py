@@ -4,13 +4,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 import hive_mtl as hive
-from hive_mtl.faces import cli
 from sharp_model import ANN, BOB, STRANGER, save_sharp_model
 from voices import RATE, voice
 
@@ -37,21 +37,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(
-    material: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
+def run(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Run) -> Run:
     """Calls the command line in a copy of the material; gives status, output, complaints."""
     shutil.copytree(material, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        status = cli.main(words)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
     return call
 
 
@@ -114,6 +103,25 @@ def test_identify_has_a_status_for_each_answer(enrolled: Run) -> None:
     assert refused(enrolled, "identify", "nowhere.wav", *STORE, *MODEL)
 
 
+def test_recordings_that_do_not_sound_alike_are_enrolled_where_the_user_knows(run: Run) -> None:
+    words = ("enroll", "cid", "ann0.wav", "bob0.wav", *STORE, *MODEL)
+    assert "--same-voice" in refused(run, *words)
+    assert run(*words, "--same-voice")[0] == 0
+    assert listed(run) == [("cid", 2)]
+
+
+def test_identify_looks_as_it_is_told_to(enrolled: Run) -> None:
+    def found(*words: str) -> dict[str, Any]:
+        said = enrolled("identify", "ann2.wav", *words, *STORE, *MODEL, "--json")[1]
+        answer = json.loads(said)
+        return {"unknown": answer["unknown"], **answer["candidates"][0]}
+
+    usual = found()
+    assert found("--prior", "0.01")["unknown"] > usual["unknown"]
+    assert found("--false-alarm", "0.001")["threshold"] > usual["threshold"]
+    assert found("--more", "stranger0.wav")["score"] < usual["score"]
+
+
 def test_identify_does_not_say_unknown_where_somebody_is_likely(enrolled: Run, monkeypatch) -> None:
     ann = hive.Candidate("ann", probability=0.8, score=0.36, threshold=0.37)
     likely = hive.Identity(None, (ann,), unknown=0.2, enrolled=2)
@@ -123,7 +131,7 @@ def test_identify_does_not_say_unknown_where_somebody_is_likely(enrolled: Run, m
 
 
 def test_identify_answers_in_json(enrolled: Run) -> None:
-    words = ("identify", "ann2.wav", "--more", "ann1.wav", "-k", "1", *STORE, *MODEL, "--json")
+    words = ("identify", "ann2.wav", "-k", "1", *STORE, *MODEL, "--json")
     status, out, _ = enrolled(*words)
     answer = json.loads(out)
     assert (status, answer["known"], answer["name"], answer["enrolled"]) == (0, True, "ann", 2)
@@ -239,6 +247,21 @@ def test_voices_changes_what_it_is_asked_to(enrolled: Run) -> None:
     assert enrolled("voices", "remove", "anna", *STORE)[0] == 0
     assert enrolled("voices", "import", "out.jsonl", *STORE)[0] == 0
     assert listed(enrolled) == [("ann", 2), ("bob", 2)]
+
+
+def test_voices_answers_in_json(enrolled: Run) -> None:
+    def answer(*words: str) -> Any:
+        status, out, err = enrolled("voices", *words, *STORE, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    assert answer("export", "-o", "out.jsonl") == {"out": "out.jsonl", "voices": 2}
+    assert answer("rename", "ann", "anna") == {"name": "anna"}
+    assert answer("merge", "anna", "bob") == {"name": "anna"}
+    made = answer("re-embed", *MODEL)
+    assert made == {"voices": 1, "model_id": hive.load(MODEL[1]).description.model_id}
+    assert answer("remove", "anna") == {"removed": "anna"}
+    assert answer("import", "out.jsonl") == {"voices": 2}
 
 
 def test_show_tells_the_note_from_a_label_of_that_name(run: Run) -> None:

@@ -35,7 +35,7 @@ from hive_mtl.evaluate.compare.traces import Cosine
 from hive_mtl.faces.cli import main
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import get_task
-from learning import TRUNK, tiny_recipe, utterances, write_corpus
+from learning import tiny_recipe, utterances, write_corpus, write_recipe
 
 VOICES, TAKES, SEEDS = 60, 2, 3
 CONFIG = CompareConfig(draws=200)
@@ -187,35 +187,12 @@ RECIPE: dict[str, Any] = {
     "trainer": {
         "steps": 20,
         "validate_every": 5,
-        "workers": 0,
         "learning_rate": 0.01,
         "plateau": {"stop_after": 2},
     },
     "compare": {"seeds": 2, "draws": 100, "min_voices": 3, "cosines_every": 2},
     "tasks": {"speaker": {}, "mood": {}},
 }
-
-
-def write_recipe(folder: Path) -> Path:
-    """The recipe of the tiny comparison as a file, in TOML by way of JSON's values."""
-
-    def lines(name: str, settings: dict[str, Any]) -> list[str]:
-        plain = [f"{k} = {json.dumps(v)}" for k, v in settings.items() if not isinstance(v, dict)]
-        inner = [(f"{name}.{k}", v) for k, v in settings.items() if isinstance(v, dict)]
-        return [f"[{name}]", *plain, *(line for each in inner for line in lines(*each))]
-
-    sections = {
-        **RECIPE,
-        "trunk": TRUNK,
-        "batches": {"size": 8, "crop_s": [0.5, 0.5]},
-        "data": {"cache": str(folder / "cache")},
-    }
-    text = ['name = "tiny"', "provisional = true", "mels = 24"]
-    for name, settings in sections.items():
-        text += lines(name, settings)
-    path = folder / "tiny.toml"
-    path.write_text("\n".join(text))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +202,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     data = write_corpus(folder / "corpus", training=36, validation=5)
     out = folder / "out"
     unclipped = ["--set", "trainer.clip_norm=inf"]  # as in the recipe 'original'
-    recipe = [str(write_recipe(folder)), *unclipped]
+    recipe = [str(write_recipe(folder / "tiny.toml", folder / "cache", **RECIPE)), *unclipped]
     return ["compare", *recipe, "--data", str(data), "--out", str(out)]
 
 
@@ -241,6 +218,8 @@ class TestCommand:
         assert "unified: speaker, mood; 0 of 2 done" in told
         assert "unified, only where mood is labelled" in told
         assert "8 of 8 trainings to do, each of at most 20 steps" in told
+        assert main([*words, "--dry-run", "--seeds", "5", "--tasks", "speaker,gender"]) == 0
+        assert "unified: speaker, gender; 0 of 5 done" in capsys.readouterr().err
         assert not Path(words[-1]).exists()
 
     def test_killed_it_goes_on_and_reports(

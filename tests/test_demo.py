@@ -123,6 +123,19 @@ def test_voices_with_one_recording_do_not_count(tmp_path: Path) -> None:
         material.read_own(_own(tmp_path / "own", voices=9, recordings=1))
 
 
+def test_the_command_makes_everything_in_the_folder_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
+) -> None:
+    def no_room(folder: Path, known: int, unseen: int) -> None:
+        raise DataError(f"{folder}: no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(synthetic, "render", no_room)
+    for words, folder in (((), "demo"), (("--out", "mine"), "mine")):
+        status, _, err = call("demo", *words)
+        assert (status, err) == (2, f"hive-mtl: {folder}/corpus: no room\n")
+
+
 def test_page_fetches_nothing(page: str) -> None:
     assert "default-src 'none'" in page
     links = re.findall(r"""(?:src|href|url|xlink:href)\s*[=(]\s*["']?([^"'\s)>]+)""", page)

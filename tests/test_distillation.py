@@ -1,5 +1,4 @@
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,12 @@ from learning import (
     TRUNK,
     assert_same_checkpoints,
     interrupted_run,
+    logged,
     tiny_recipe,
     write_corpus,
 )
+
+pytestmark = pytest.mark.usefixtures("no_export")
 
 TEACHER = {"name": "resnet", "channels": 4, "blocks": (1, 1, 1, 1), "embedding_dim": 12}
 
@@ -34,12 +36,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the slow end of a run."""
-    monkeypatch.setattr(trainer, "export_onnx", lambda _, path: path)
 
 
 def write_teacher(path: Path, cache: Path, trunk: dict[str, Any], **changes: Any) -> Path:
@@ -70,10 +66,6 @@ def teachers(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
 
 def distilled(cache: Path, teachers: list[str], **changes: Any) -> Recipe:
     return tiny_recipe(cache, distillation={"teachers": teachers}, **changes)
-
-
-def logged(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.slow

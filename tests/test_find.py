@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,7 +164,19 @@ def test_the_shell_gives_times_and_the_most_probable_first(run) -> None:
         "found 2 times in 2 recordings (0:00:56.0); about 0.0 false alarms are to be expected"
     ]
     assert run("ann.wav", "meetings", "--top", "1")[1] == out[:1]
-    assert run("ann.wav", "meetings", "--more", "ann.wav")[0] == 0
+
+
+def test_the_shell_searches_as_it_is_told_to(run, place) -> None:
+    def searched(*words: str) -> dict[str, Any]:
+        return json.loads(run("ann.wav", "meetings", "--json", *words)[1][0])
+
+    usual = searched()
+    loose = searched("--false-alarm", "0.1")
+    assert loose["expected_false"] == pytest.approx(100 * usual["expected_false"])
+    of_two = searched("--more", "ben.wav")
+    assert of_two["found"][0]["score"] != usual["found"][0]["score"]
+    assert searched("--index", "elsewhere") == usual
+    assert any((place / "elsewhere").iterdir())
 
 
 def test_the_shell_answers_in_json(run) -> None:

@@ -1,10 +1,8 @@
 """What asking for help must not load, nor those who only use a model."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -41,19 +39,3 @@ def test_using_a_model_loads_nothing_of_the_learning_wing() -> None:
 def test_a_list_of_voices_needs_no_network_and_a_model_no_stores() -> None:
     assert "onnxruntime" not in loaded_by("import hive_mtl.use.voices")
     assert "hive_mtl.use.stores" not in loaded_by("import hive_mtl.use.model")
-
-
-def test_a_command_of_the_learning_wing_names_the_extra_it_needs(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text(
-        'raise ModuleNotFoundError("No module named torch", name="torch")'
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "hive_mtl", "train", "unified", "--data", "nowhere"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "pip install 'hive-mtl[train]'" in done.stderr

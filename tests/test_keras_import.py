@@ -10,6 +10,7 @@ import torch
 import hive_mtl
 import keras_network
 from hive_mtl.errors import ConfigError, DataError, ModelError
+from hive_mtl.faces.cli import main
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint
 from hive_mtl.learn.interop.keras import import_keras, read_keras
@@ -284,7 +285,9 @@ def test_names_that_cannot_be_read_are_refused(content: bytes | None, tmp_path: 
 def test_an_import_serves_as_a_run(part: Callable[..., Layers], tmp_path: Path) -> None:
     write_newer(tmp_path / "it.h5", part(HIVE_MTL))
     (tmp_path / "speakers.txt").write_text("\n".join([*SPEAKERS, "", ""]))
-    run = import_keras(tmp_path / "it.h5", tmp_path / "speakers.txt", tmp_path / "out")
+    run = tmp_path / "out"
+    words = ["import-keras", str(tmp_path / "it.h5"), "--out", str(run)]
+    assert main([*words, "--speakers", str(tmp_path / "speakers.txt")]) == 0
     kept = checkpoints.load(run)
     assert kept.header == read_keras(tmp_path / "it.h5", SPEAKERS).header
     model = hive_mtl.load(run)

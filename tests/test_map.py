@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -224,3 +225,16 @@ def test_the_command_says_whether_there_is_anything_to_colour_by(
     save_tiny_model(Path("tiny.onnx"))
     assert main(["map", "talk", "--model", "tiny.onnx", "-o", "map.html"]) == 0
     assert capsys.readouterr().out == f"map.html: 2 of 2 recordings, {told}\n"
+
+
+def test_a_colour_stands_for_the_label_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        soundfile.write(f"{seed}.wav", voice(1.5, seed=seed), RATE)
+    Path("t.csv").write_text("path,speaker,mood\n0.wav,ann,calm\n1.wav,bob,glad\n2.wav,cas,calm\n")
+    save_tiny_model(Path("tiny.onnx"))
+    words = ("map", "t.csv", "--model", "tiny.onnx", "-o", "map.html", "--colour", "mood")
+    assert json.loads(call(*words, "--json")[1])["labels"] == {"calm": 2, "glad": 1}
+    assert call(*words)[1] == "map.html: 3 of 3 recordings, coloured by mood\n"

@@ -10,6 +10,7 @@ import soundfile
 import hive_mtl
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.faces.cli import main
+from hive_mtl.learn import checkpoint
 from hive_mtl.learn.original import WorkingFolder
 from voices import RATE, voice
 
@@ -106,7 +107,9 @@ def voice_of(audio_dir: Path) -> Path:
 def test_a_step_whose_work_is_missing_is_done_by_the_next(audio_dir: Path, tmp_path: Path) -> None:
     wd, tiny = tmp_path / "wd", recipe(tmp_path)
     WorkingFolder(wd).tell(audio_dir=audio_dir)
-    assert main(["train_mtl", "--working-dir", str(wd), "--recipe", tiny]) == 0
+    shorter = ["--set", "trainer.epochs=1"]
+    assert main(["train_mtl", "--working-dir", str(wd), "--recipe", tiny, *shorter]) == 0
+    assert checkpoint.load(wd / "runs" / "tiny").header.recipe["trainer"]["epochs"] == 1
     assert (wd / "runs" / "tiny" / "model.onnx").is_file()
 
 

@@ -14,6 +14,8 @@ from hive_mtl.learn.tasks import get_task
 from hive_mtl.learn.trainer import train
 from learning import TRUNK, tiny_recipe, write_corpus
 
+pytestmark = pytest.mark.usefixtures("no_export")
+
 DIM = TRUNK["embedding_dim"]
 TASKS = ("gender", "age")
 
@@ -26,12 +28,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the slow end of a run."""
-    monkeypatch.setattr(trainer, "export_onnx", lambda _, path: path)
 
 
 @pytest.fixture

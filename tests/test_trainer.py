@@ -1,5 +1,4 @@
 import csv
-import json
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from hive_mtl.learn.trainer import train
 from learning import (
     assert_same_checkpoints,
     interrupted_run,
+    logged,
     speaker_names,
     tiny_recipe,
     write_corpus,
@@ -73,18 +73,8 @@ def chosen(corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) 
     return train(recipe, [str(corpus)], tmp_path_factory.mktemp("runs") / "run").folder
 
 
-@pytest.fixture
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the slow end of a run where it is not what is tested."""
-    monkeypatch.setattr(trainer, "export_onnx", lambda _, path: path)
-
-
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load(path).weights
-
-
-def logged(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 class TestRun:
@@ -472,7 +462,7 @@ def test_a_new_head_learns_from_listed_crops(
     listed = {"counts_per_speaker": [4, 2]}
     recipe = tiny_recipe(cache, tasks={"mood": {}}, batches=listed, trainer={"epochs": 1})
     out = train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True).folder
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    log = logged(out)
     monitored = {key for entry in log for key in entry if "monitor" in key}
     assert monitored == {"validation/monitor/mood"}
 
@@ -495,7 +485,7 @@ class TestFreezing:
             assert torch.equal(after[name], weight), name
 
     def test_its_plateau_is_that_of_the_new_head(self, frozen: Path) -> None:
-        lines = [json.loads(line) for line in (frozen / "log.jsonl").read_text().splitlines()]
+        lines = logged(frozen)
         name = "validation/balanced_accuracy/mood"
         figures = [each[name] for each in lines if name in each]
         header = checkpoint.load(frozen / "last.safetensors").header

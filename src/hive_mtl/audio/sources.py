@@ -54,6 +54,8 @@ The array is ``(samples,)`` or ``(samples, channels)``: floats in [-1, 1], or in
 def describe_source(source: Source) -> str:
     """Its name in messages: ``a.wav``, ``a.wav [3.0-5.0 s]``, ``array of 16000 samples``."""
     match source:
+        case Segment(path=path, start_s=0.0, duration_s=None):
+            return _printable(path)
         case Segment(path=path, start_s=start_s, duration_s=duration_s):
             end = "" if duration_s is None else round(start_s + duration_s, 6)
             return f"{_printable(path)} [{start_s}-{end} s]"

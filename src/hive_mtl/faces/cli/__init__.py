@@ -65,6 +65,7 @@ COMMANDS = tuple(chain.from_iterable(_COMMANDS.values()))
 _EXTRA_OF_MODULE = {
     "espeakng_loader": "demo",
     "fast_mp3_augment": "train",
+    "h5py": "train",
     "huggingface_hub": "hub",
     "jinja2": "analysis",
     "lhotse": "lhotse",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from hive_mtl.errors import ConfigError
 from hive_mtl.faces.cli.answers import (
     Data,
     Json,
@@ -143,6 +144,8 @@ def export(
     from hive_mtl.learn.checkpoint import load
     from hive_mtl.learn.export import export_onnx
 
+    if out.is_dir():
+        raise ConfigError(f"{out}: a folder is in the way: name the .onnx file to write")
     learnt = load(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:

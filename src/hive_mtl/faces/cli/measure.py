@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from hive_mtl.faces.cli.answers import Data, Json, complain, print_json
 
@@ -40,7 +41,7 @@ class Judged:
     @property
     def corpora(self) -> list[str]:
         """Those whose voices are clustered together."""
-        return self.clustered.split(",") if self.clustered else []
+        return [] if self.clustered is None else self.clustered.split(",")
 
 
 _EVERYTHING = Judged()
@@ -73,7 +74,7 @@ def evaluate(
     everything = table = corpora.read_all(data)
     if judged.split is not None:
         table = take_split(table, judged.split, ", ".join(data))
-    if judged.clustered:
+    if judged.corpora:
         check_corpora(table, judged.corpora)  # before any work
     pairs = None if judged.trials is None else read_trials(judged.trials, table)
     loaded = hive_mtl.load(model)
@@ -105,7 +106,7 @@ def _with_more(
     from hive_mtl.evaluate import judge_binary
     from hive_mtl.evaluate.clustering import judge_clustering
 
-    if judged.clustered:
+    if judged.corpora:
         together = judge_clustering(embedded, model.calibration, judged.corpora)
         report = replace(report, clustering=(*report.clustering, together))
     if judged.bits:
@@ -119,8 +120,8 @@ def evaluate_diarization(
     *,
     data: Data,
     split: str | None = None,
-    dialogues: int = 60,
-    seed: int = 0,
+    dialogues: Annotated[int, Parameter(validator=Number(gte=1))] = 60,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     as_json: Json = False,
 ) -> int:
     """Measure who speaks when on dialogues composed of labelled recordings.

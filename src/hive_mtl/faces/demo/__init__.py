@@ -6,10 +6,15 @@ pairs, asks the task heads, and writes one page that shows all of it.
 
 from pathlib import Path
 
+from hive_mtl.errors import MissingExtraError
+
 
 def run(speech: Path | None, out: Path) -> Path:
     """Runs the demonstration; see :func:`hive_mtl.faces.demo.pipeline.run`."""
     # Here, because the process that renders speech imports this package and needs no torch.
-    from hive_mtl.faces.demo import pipeline
+    try:
+        from hive_mtl.faces.demo import pipeline
+    except (ModuleNotFoundError, MissingExtraError) as error:
+        raise MissingExtraError("the demonstration", "demo") from error
 
     return pipeline.run(speech, out)
