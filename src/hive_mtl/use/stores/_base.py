@@ -149,8 +149,7 @@ def check_new(name: str, enrolled: Iterable[Sample], new: Iterable[Place | None]
     for place in new:
         if place is not None and place in places:
             file, start_s, duration_s = place
-            whole = (start_s, duration_s) == (0.0, None)
-            shown = describe_source(file if whole else Segment(Path(file), start_s, duration_s))
+            shown = describe_source(Segment(Path(file), start_s, duration_s))
             raise VoiceError(f"{shown}: is already among the recordings of {name!r}: leave it out")
 
 
