@@ -27,7 +27,7 @@ NEEDS = {  # what is asked for, what of it takes more packages, and the extra th
     "embed a.wav -o a.parquet": ("writing Parquet", "train"),
     "cluster people": ("grouping voices", "analysis"),
     "cluster people --html a.html": ("a map", "analysis"),
-    "diarize a.wav": ("telling who speaks when", "analysis"),
+    "diarize gone.wav": ("telling who speaks when", "analysis"),  # before it reads
     "diarize a.wav -o a.png": ("a picture of who speaks when", "analysis"),
     "map people -o a.png": ("a map", "analysis"),
     "attributes a.wav --model org/name": ("fetching it from the Hub", "hub"),

@@ -15,7 +15,7 @@ from hive_mtl.errors import AudioError, ConfigError
 from hive_mtl.use.embedding import ENOUGH_SPEECH_S
 from hive_mtl.use.engine import Engine
 from hive_mtl.use.segments import SpeechSegment, speech_segments
-from hive_mtl.use.speakers import Hops, Labels, means, whose
+from hive_mtl.use.speakers import Hops, Labels, check_installed, means, whose
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -71,6 +71,7 @@ def diarize(
     """Tells who speaks when; see :meth:`hive_mtl.Model.diarize`."""
     if voices is not None and voices < 1:
         raise ConfigError(f"voices {voices}: give 1 or more, or none if it is not known")
+    check_installed()
     recognise = None if known is None else _recogniser(model, known)  # errors: before any work
     hops = _hops(engine, source)
     labels = whose(hops, voices)

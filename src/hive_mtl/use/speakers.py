@@ -15,6 +15,7 @@ single one at that mean by
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,16 @@ class Hops:
         return float((self.end_s - self.start_s).sum())
 
 
+def check_installed() -> None:
+    """Lets pass where voices can be told apart.
+
+    Raises:
+        MissingExtraError: SciPy is not installed.
+    """
+    if find_spec("scipy") is None:
+        raise MissingExtraError("telling who speaks when", "analysis")
+
+
 def whose(hops: Hops, voices: int | None = None) -> Labels:
     """Who speaks in each hop ``(hops,)``, numbered from 0 by first appearance.
 
@@ -67,9 +78,6 @@ def whose(hops: Hops, voices: int | None = None) -> Labels:
         hops: one or more.
         voices: how many there are; fewer where there is not speech enough to tell them apart. None
             looks for up to :data:`MOST_VOICES`.
-
-    Raises:
-        MissingExtraError: SciPy is not installed.
     """
     chosen = np.arange(0, len(hops.vectors), max(2, -(-len(hops.vectors) // MOST_GROUPED)))
     tree = _tree(_centred(hops.vectors[chosen]))
@@ -101,10 +109,8 @@ def _centred(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _tree(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64] | None:
     """The merges of Ward's method, as SciPy writes them; None for a single vector."""
-    try:
-        from scipy.cluster.hierarchy import linkage  # here: the base install has none
-    except ImportError as error:
-        raise MissingExtraError("telling who speaks when", "analysis") from error
+    from scipy.cluster.hierarchy import linkage  # here: the base install has none
+
     tree: npt.NDArray[np.float64] | None = linkage(vectors, "ward") if len(vectors) > 1 else None
     return tree
 
