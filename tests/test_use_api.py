@@ -352,7 +352,10 @@ class TestVectorsFile:
         return list(zip(names, model.embed_many(waves), strict=True))
 
     @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-    def test_what_is_written_is_read_back(self, model, entries, tmp_path, suffix) -> None:
+    def test_what_is_written_is_read_back(
+        self, model, entries, tmp_path, suffix, monkeypatch
+    ) -> None:
+        monkeypatch.setattr("hive_mtl.use.vectors_file._ROW_GROUP", 3)  # Parquet reads two
         path = tmp_path / f"out{suffix}"
         count = hive.write_vectors(path, model.description, iter(entries + entries[:1]))
         assert count == len(entries)

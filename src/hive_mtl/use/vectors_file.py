@@ -206,9 +206,11 @@ def _read_parquet(path: Path) -> Vectors:
         raise MissingExtraError("reading Parquet", "train") from error
     table = pq.read_table(path, columns=["path", "vector", "model_id"])
     rows = table.num_rows
-    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    # chunk by chunk: Arrow counts the numbers inside a list column in 32 bits
+    chunks = [each.flatten().to_numpy(zero_copy_only=False) for each in table["vector"].chunks]
+    vectors = np.concatenate(chunks).reshape(rows, -1) if rows else np.empty((0, 0))
     return Vectors(
         paths=tuple(table["path"].to_pylist()),
-        vectors=_as_read(flat.reshape(rows, -1) if rows else flat[:, None]),
+        vectors=_as_read(vectors),
         model_id=table["model_id"][0].as_py() if rows else "",
     )
