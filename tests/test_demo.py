@@ -1,5 +1,6 @@
 """The demonstration: its synthetic voices, what it keeps aside, its page and its picture."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hive_mtl.faces.demo import material, pipeline, synthetic
 from hive_mtl.faces.demo.page import render
 from hive_mtl.faces.demo.story import Step, Story, duration, percent
 from hive_mtl.learn import corpora
+from hive_mtl.learn.config import Recipe, load_recipe
 from hive_mtl.learn.diagram import draw, trace_layers
 from hive_mtl.learn.utterances import validation_mask
 from hive_mtl.use.model import load
@@ -134,6 +136,28 @@ def test_the_command_makes_everything_in_the_folder_that_it_is_given(
     for words, folder in (((), "demo"), (("--out", "mine"), "mine")):
         status, _, err = call("demo", *words)
         assert (status, err) == (2, f"hive-mtl: {folder}/corpus: no room\n")
+
+
+@pytest.mark.slow
+def test_the_whole_story_and_again_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
+) -> None:
+    """With fewer voices and steps than the demonstration takes, and otherwise as it is."""
+
+    def shorter(name: str, settings: list[str]) -> Recipe:
+        return load_recipe(name, [*settings, "trainer.steps=6", "trainer.validate_every=3"])
+
+    monkeypatch.setattr(pipeline, "load_recipe", shorter)
+    monkeypatch.setattr(pipeline, "KNOWN_VOICES", 12)
+    monkeypatch.setattr(pipeline, "UNSEEN_VOICES", 4)
+    for _ in range(2):
+        status, out, err = call("demo", "--out", str(tmp_path / "demo"))
+        assert status == 0, err
+    assert "report.html" in out
+    page = (tmp_path / "demo" / "report.html").read_text("utf-8")
+    judged = json.loads((tmp_path / "demo" / "evaluation" / "report.json").read_text("utf-8"))
+    assert percent(judged["verification"][0]["eer"]["value"]) in page
+    assert load(tmp_path / "demo" / "run").description.model_id in page
 
 
 def test_page_fetches_nothing(page: str) -> None:
