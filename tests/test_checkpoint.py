@@ -224,7 +224,10 @@ class TestGitRevision:
         revision = checkpoint.git_revision()
         assert len(revision) == 12
         assert int(revision, 16) >= 0
-        (tmp_path / "package" / "new.txt").write_text("not part of the source yet")
+        new = tmp_path / "package" / "loss.py"
+        new.write_text("another member of an open set")
+        assert checkpoint.git_revision() == f"{revision}+"
+        new.unlink()
         assert checkpoint.git_revision() == revision
         (tmp_path / "package" / "checkpoint.py").write_text("changed")
         assert checkpoint.git_revision() == f"{revision}+"

@@ -157,6 +157,7 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "| 50.0 |" in told  # a constant answer
     assert "| unified | 900, 1,200 | 0a1b2c3d4e5f |" in told
     assert "All were trained by one revision" in told
+    assert "one is judged: quarter 0." in told
     page = (tmp_path / "compare.html").read_text()
     assert page.count('<div class="card picture"><svg') == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))
@@ -166,10 +167,10 @@ def test_the_report_says_it_in_words_tables_and_pictures(
 
 
 def test_code_that_changed_between_trainings_is_told(comparison: Comparison) -> None:
-    several = replace(comparison, revisions={"unified": ("0a1b2c3d4e5f", "0a1b2c3d4e5f+")})
-    told = report.markdown(several)
-    assert "Trained by several revisions" in told
-    assert "| unified | 900, 1,200 | 0a1b2c3d4e5f, 0a1b2c3d4e5f+ |" in told
+    for codes in (("0a1b2c3d4e5f", "a1b2c3d4e5f6"), ("0a1b2c3d4e5f+",), ("unknown",)):
+        told = report.markdown(replace(comparison, revisions={"unified": codes}))
+        assert "It is not known that one code trained them all" in told
+        assert f"| unified | 900, 1,200 | {', '.join(codes)} |" in told
 
 
 def test_what_is_undefined_is_told_as_such(comparison: Comparison) -> None:

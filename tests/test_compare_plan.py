@@ -197,6 +197,13 @@ class TestFixed:
         moved = fixed(recipe(data={"cache": "elsewhere"}), TASKS, {}, "data")
         refuse_changes(self.plan(), moved, Path("out"))
 
+    def test_what_began_before_there_was_a_setting_goes_on(self) -> None:
+        before = self.plan()
+        del before["statistics"]["quarter"], before["recipe"]["trainer"]["refit_heads"]
+        refuse_changes(before, self.plan(), Path("out"))
+        with pytest.raises(ConfigError, match=r"compare\.quarter was 0 .* now 1"):
+            refuse_changes(before, self.plan(quarter=1), Path("out"))
+
     def test_it_is_read_as_it_was_written(self, tmp_path: Path) -> None:
         plan = fixed(recipe(trainer={"clip_norm": math.inf}), TASKS, {}, "data")
         write_json(tmp_path / "plan.json", plan, infinite=True)

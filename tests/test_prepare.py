@@ -107,11 +107,12 @@ def test_parts_of_a_recording(tmp_path: Path, cache: Path) -> None:
 
 def open_files(folder: Path) -> int:
     """How many files of a folder are open here; others come and go with the garbage of others."""
-    inodes = {file.stat().st_ino for file in folder.rglob("*")}
+    files = {(stat.st_dev, stat.st_ino) for stat in map(Path.stat, folder.rglob("*"))}
     count = 0
     for each in Path("/dev/fd").iterdir():
         with contextlib.suppress(OSError):  # the one that listed them is closed by now
-            count += os.fstat(int(each.name)).st_ino in inodes
+            stat = os.fstat(int(each.name))
+            count += (stat.st_dev, stat.st_ino) in files
     return count
 
 

@@ -7,6 +7,7 @@ one step, so a run that is killed while it saves keeps its last checkpoint. Noth
 
 import errno
 import hashlib
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from hive_mtl.learn.tasks import Task, get_task
 
 HEADER_KEY = "hive_mtl"
 OPTIMISER_PREFIX = "optimiser/"
+BEST = "best.safetensors"  # of a run folder
 
 
 class Header(BaseModel):
@@ -45,7 +47,9 @@ class Header(BaseModel):
     step: int = 0
     best: float | None = None  # the lowest validation error so far
     watched: tuple[float, ...] = ()  # where a plateau is looked for: one figure a validation
-    refitted: bool = False  # see hive_mtl.learn.refit
+    # by task, how strongly its head was held when it was fitted again (hive_mtl.learn.refit); None:
+    # that was not done
+    refitted: dict[str, float] | None = None
     git_revision: str = "unknown"
 
 
@@ -158,7 +162,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def _in_folder(folder: Path) -> Path:
-    best, shipped = folder / "best.safetensors", folder / "model.safetensors"
+    best, shipped = folder / BEST, folder / "model.safetensors"
     return shipped if shipped.is_file() and not best.is_file() else best
 
 
@@ -196,15 +200,16 @@ def git_revision() -> str:
     here = Path(__file__).parent
 
     def git(*command: str) -> subprocess.CompletedProcess[str]:
+        unlocked = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # somebody may be committing
         return subprocess.run(
-            ["git", *command], cwd=here, capture_output=True, text=True, check=False
+            ["git", *command], cwd=here, capture_output=True, text=True, check=False, env=unlocked
         )
 
     try:  # asks for this file as well: the repository may be another, with an environment inside
         found = git("rev-parse", "HEAD", f"HEAD:./{Path(__file__).name}")
         if found.returncode:
             return "unknown"
-        changed = git("diff", "--quiet", "HEAD", "--", str(here.parent)).returncode == 1
+        changed = git("status", "--porcelain", "--", str(here.parent)).stdout
     except OSError:
         return "unknown"
-    return found.stdout[:12] + "+" * changed
+    return found.stdout[:12] + "+" * bool(changed)

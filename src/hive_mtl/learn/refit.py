@@ -6,9 +6,11 @@ what training made of it, ``W0``, to the minimum of
 
     mean of its own loss + strength * spread * |W - W0| ** 2
 
-where ``spread`` is the mean variance of what a head reads. The strength is chosen on the validation
-voices, where the head as it was is a choice too: an embedding that knows its training voices by
-heart is read better there than elsewhere, and then nothing is gained.
+where ``spread`` is the mean variance of what a head reads, so that a strength means the same for
+every trunk with linear heads. Utterances are heard whole and as they are, and count alike. The
+strength is chosen on the validation voices, where the head as it was is a choice too: an embedding
+that knows its training voices by heart is read better there than elsewhere, and then nothing is
+gained.
 """
 
 import copy
@@ -31,7 +33,7 @@ from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.validate import hear, judge_heads
 
 STRENGTHS = (0.1, 0.01, 0.001)
-MOST_UTTERANCES = 50_000  # drawn evenly from more: heads are small, and their embeddings are kept
+MOST_UTTERANCES = 10_000  # of a task, drawn evenly from more: their embeddings are kept
 _ITERATIONS = 200
 
 
@@ -53,37 +55,49 @@ def refit_heads(
     """
     checkpoint = checkpoints.load(best)
     tasks = [task for task in tasks if task.describe() is not None]
-    if checkpoint.header.refitted or materials.validation is None or not tasks:
+    if checkpoint.header.refitted is not None or not tasks:
+        return
+    if materials.validation is None:
+        say("heads stay as they are: there are no validation voices to choose by")
         return
     model, recipe = checkpoint.model().to(device), checkpoint.recipe
-    training, validation = _labelled(materials.training, tasks), materials.validation
+    training, validation = _drawn(materials.training, tasks), materials.validation
+    say(f"fitting heads again, to the embeddings of {len(training)} utterances")
     learnt, judged = _heard(model, training), _heard(model, validation)
     model.cpu()
+    refitted = {}
     for task in tasks:
         head, labels = model.heads[task.name], task.labels_of(training.table)
         known = task.groups(labels) != ABSENT
+        before = _error(task, head, judged, validation.table)
+        if known.sum() < 2 or math.isinf(before):
+            say(f"{task.name} head: stays, too little is labelled for it")
+            continue
         heard, targets = learnt[known], torch.from_numpy(task.encode(labels)[known])
         loss = losses.make(loss_config(recipe.tasks[task.name], task), task.counts)
-        heads = [head, *(_fitted(head, loss, heard, targets, each) for each in STRENGTHS)]
+        loss.progress = 1.0  # margins as they were at the end
+        heads = [_fitted(head, loss, heard, targets, strength) for strength in STRENGTHS]
         errors = [_error(task, each, judged, validation.table) for each in heads]
         chosen = int(np.argmin(errors))
-        model.heads[task.name] = heads[chosen]
-        if math.isfinite(errors[0]):
-            then = f"{100 * errors[chosen]:.1f}" if chosen else "no less"
-            say(f"{task.name} head: {100 * errors[0]:.1f}% of chance, fitted again {then}")
-    header = checkpoint.header.model_copy(update={"refitted": True})
+        then = "no less"
+        if errors[chosen] < before:
+            model.heads[task.name], refitted[task.name] = heads[chosen], STRENGTHS[chosen]
+            then = f"{100 * errors[chosen]:.1f}"
+        say(f"{task.name} head: {100 * before:.1f}% of chance, fitted again {then}")
+    header = checkpoint.header.model_copy(update={"refitted": refitted})
     checkpoints.save(best, header, model, {})
 
 
-def _labelled(prepared: Prepared, tasks: Sequence[Task]) -> Prepared:
-    """The utterances with a label for one of the tasks, or an even draw of them."""
-    labelled = np.zeros(len(prepared), dtype=bool)
+def _drawn(prepared: Prepared, tasks: Sequence[Task]) -> Prepared:
+    """The utterances with a label for one of the tasks; of a task with many, an even draw."""
+    chosen = np.zeros(len(prepared), dtype=bool)
     for task in tasks:
-        labelled |= task.groups(task.labels_of(prepared.table)) != ABSENT
-    rows = np.flatnonzero(labelled)
-    if len(rows) > MOST_UTTERANCES:
-        rows = np.random.default_rng(0).choice(rows, MOST_UTTERANCES, replace=False)
-    return prepared.only(np.isin(np.arange(len(prepared)), rows))
+        labelled = np.flatnonzero(task.groups(task.labels_of(prepared.table)) != ABSENT)
+        if len(labelled) > MOST_UTTERANCES:
+            draw = np.random.default_rng(0)
+            labelled = draw.choice(labelled, MOST_UTTERANCES, replace=False)
+        chosen[labelled] = True
+    return prepared.only(chosen)
 
 
 def _heard(model: UnifiedModel, prepared: Prepared) -> Tensor:
@@ -93,10 +107,13 @@ def _heard(model: UnifiedModel, prepared: Prepared) -> Tensor:
 
 
 def _error(task: Task, head: nn.Module, heard: Tensor, table: pa.Table) -> float:
-    """As a share of chance; infinite where nothing is labelled to tell it by."""
+    """As a share of chance; infinite where no label tells it, or the head gives no numbers."""
     with torch.inference_mode():
-        outputs = {task.name: head(heard).numpy()}
-    return judge_heads(outputs, table, [task]).share_of_chance.get(task.name, math.inf)
+        outputs = head(heard).numpy()
+    if not np.isfinite(outputs).all():
+        return math.inf
+    figures = judge_heads({task.name: outputs}, table, [task])
+    return figures.share_of_chance.get(task.name, math.inf)
 
 
 def _fitted(

@@ -37,8 +37,6 @@ from hive_mtl.learn.starting import (
 from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.validate import MIN_VOICES, Validation, validate, watch
 
-BEST = "best.safetensors"
-
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -100,6 +98,7 @@ class Run:
     ) -> None:
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
+        self.revision = checkpoints.git_revision()  # now: others may commit while this runs
         self.teachers = teachers_of(recipe, freeze)
         self.fabric = make_fabric(self.config.devices)
         self.best = math.inf
@@ -123,7 +122,7 @@ class Run:
             if self._is_over():
                 journal.say("no gain any more: the run is over")
             if self.fabric.global_rank == 0:
-                self._finish(self.out / BEST)
+                self._finish(self.out / checkpoints.BEST)
         self.fabric.barrier()
         return TrainedRun(self.out, self.materials.failures)
 
@@ -269,7 +268,7 @@ class Run:
                 )
             state = checkpoints.optimiser_tensors(self.optimiser) | self.distillation.tensors()
             if best:
-                checkpoints.save(self.out / BEST, header, self.plain_model, {})
+                checkpoints.save(self.out / checkpoints.BEST, header, self.plain_model, {})
             checkpoints.save(self.out / LAST, header, self.plain_model, state)
         self.watched = self.fabric.broadcast(self.watched)
 
@@ -298,5 +297,5 @@ class Run:
             step=step,
             best=None if math.isinf(self.best) else self.best,
             watched=tuple(self.watched),
-            git_revision=checkpoints.git_revision(),
+            git_revision=self.revision,
         )

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.config import Recipe, parse_recipe
 
 SPEAKER = "speaker"
+PLAN = "plan.json"
 EVERYTHING = "everything.parquet"  # the table of all utterances, which every arm is given
 Kind = Literal["specialist", "unified", "labelled"]
 
@@ -127,16 +128,20 @@ def fixed(
 
     ``data`` is a digest of the table of utterances.
     """
-    aside: dict[str, Any] = {"data": {"cache", "max_failures"}, "compare": True}
     statistics = recipe.compare.model_dump(mode="json")
     return {
         "statistics": statistics,
         "statistics_sha256": hashlib.sha256(json.dumps(statistics).encode()).hexdigest(),
-        "recipe": recipe.model_dump(mode="json", exclude=aside),
+        "recipe": _what_decides(recipe),
         "tasks": list(tasks),
         "data_sha256": data,
         "splits": dict(splits),
     }
+
+
+def _what_decides(recipe: Recipe) -> dict[str, Any]:
+    aside: dict[str, Any] = {"data": {"cache", "max_failures"}, "compare": True}
+    return recipe.model_dump(mode="json", exclude=aside)
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
@@ -145,17 +150,23 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path)
     Raises:
         ConfigError: something differs, and what.
     """
-    was, is_ = before["statistics"], now["statistics"]
-    for key in sorted({*was, *is_}):
-        if was.get(key) != is_.get(key):
+    # Parsed: one that began before there was a setting did what the setting now does by default.
+    begun = parse_recipe({**before["recipe"], "compare": before["statistics"]}, str(out / PLAN))
+    for key, was in begun.compare.model_dump(mode="json").items():
+        if was != (is_ := now["statistics"][key]):
             raise ConfigError(
-                f"{out}: compare.{key} was {was.get(key)} when this comparison began and is now "
-                f"{is_.get(key)}: statistics stay as they were fixed: choose another --out"
+                f"{out}: compare.{key} was {was} when this comparison began and is now {is_}: "
+                "statistics stay as they were fixed: choose another --out"
             )
-    for part, name in (("recipe", "recipe"), ("tasks", "tasks"), ("data_sha256", "data")):
-        if before[part] != now[part]:
+    was_and_is = {
+        "recipe": (_what_decides(begun), now["recipe"]),
+        "tasks": (before["tasks"], now["tasks"]),
+        "data": (before["data_sha256"], now["data_sha256"]),
+    }
+    for name, (was, is_) in was_and_is.items():
+        if was != is_:
             raise ConfigError(
-                f"{out}: the {name} {'differ' if part == 'tasks' else 'differs'} from what this "
+                f"{out}: the {name} {'differ' if name == 'tasks' else 'differs'} from what this "
                 "comparison began with: choose another --out"
             )
 

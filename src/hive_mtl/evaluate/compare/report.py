@@ -78,7 +78,7 @@ def sections(comparison: Comparison) -> list[tuple[str, str, list[str], Rows]]:
         ("Differences", _DIFFERENCES_NOTE, *_differences(comparison)),
         ("How long each arm learnt", _steps_note(comparison), *_steps(comparison)),
         ("Costs", _COSTS_NOTE, *_costs(comparison)),
-        ("Who learnt, who was judged", _SPLITS_NOTE, *_splits(comparison)),
+        ("Who learnt, who was judged", _splits_note(comparison), *_splits(comparison)),
     ]
 
 
@@ -118,12 +118,15 @@ _COSTS_NOTE = (
     "Means over seeds. Parameters are those of the models that ship; embedding an hour of "
     "recordings includes decoding it."
 )
-_SPLITS_NOTE = "No voice is in two of these parts. The digest is that of the names of its voices."
+_SPLITS_NOTE = (
+    "No voice is in two of these parts. The digest is that of the names of its voices. Of four "
+    "quarters of the voices with several recordings, counted from 0, one is judged: "
+)
 
 
 _OTHER_CODE = (
-    "Trained by several revisions of the code: arms differ in more than their tasks where it "
-    "changed what is learnt."
+    "It is not known that one code trained them all: where it changed, arms differ in more than "
+    "their tasks. A '+' is a source that had changed since its revision."
 )
 
 
@@ -208,10 +211,11 @@ def _p(value: float) -> str:
 
 def _steps_note(comparison: Comparison) -> str:
     codes = {revision for of_arm in comparison.revisions.values() for revision in of_arm}
+    one = len(codes) == 1 and not any(code == "unknown" or code.endswith("+") for code in codes)
     return (
         "Steps of each seed, until its plateau. A training that took all "
         f"{comparison.most_steps:,} may have been ended before it. "
-        + ("All were trained by one revision of the code." if len(codes) == 1 else _OTHER_CODE)
+        + ("All were trained by one revision of the code." if one else _OTHER_CODE)
     )
 
 
@@ -238,6 +242,10 @@ def _costs(comparison: Comparison) -> tuple[list[str], Rows]:
         ]
         for each in comparison.expenses
     ]
+
+
+def _splits_note(comparison: Comparison) -> str:
+    return f"{_SPLITS_NOTE}quarter {comparison.statistics['quarter']}."
 
 
 def _splits(comparison: Comparison) -> tuple[list[str], Rows]:

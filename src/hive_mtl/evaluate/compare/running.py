@@ -23,6 +23,7 @@ from hive_mtl.evaluate.compare.held_out import hold_out, judged_utterances, spli
 from hive_mtl.evaluate.compare.parallel import cores_each, run_all
 from hive_mtl.evaluate.compare.plan import (
     EVERYTHING,
+    PLAN,
     SPEAKER,
     Arm,
     Training,
@@ -48,7 +49,7 @@ from hive_mtl.learn.pace import Pace, measure_pace
 from hive_mtl.learn.tasks import Task
 from hive_mtl.learn.utterances import training_utterances
 
-PLAN, TRIALS = "plan.json", "trials.parquet"
+TRIALS = "trials.parquet"
 Tell = Callable[[str], None]
 
 

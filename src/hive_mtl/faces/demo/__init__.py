@@ -15,6 +15,8 @@ def run(speech: Path | None, out: Path) -> Path:
     try:
         from hive_mtl.faces.demo import pipeline
     except (ModuleNotFoundError, MissingExtraError) as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("hive_mtl"):
+            raise
         raise MissingExtraError("the demonstration", "demo") from error
 
     return pipeline.run(speech, out)

@@ -20,7 +20,6 @@ from hive_mtl.learn.checkpoint import Checkpoint, Header
 from hive_mtl.learn.config import parse_recipe
 from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.interop._hdf5 import Layers, read_layers
-from hive_mtl.learn.trainer import BEST
 
 HIVE_MTL = Config()
 DEEP_SPEAKER = Config(embedding_dim=512, affine_dim=0)
@@ -48,11 +47,11 @@ def import_keras(checkpoint: Path, speakers: Path | None, out: Path) -> Path:
     Raises:
         HiveError: the checkpoint or the names are not as they should be, or ``out`` holds a run.
     """
-    if (out / BEST).exists():
+    if (out / checkpoints.BEST).exists():
         raise ConfigError(f"{out}: holds a run already: choose another --out")
     found = read_keras(checkpoint, None if speakers is None else _read_names(speakers))
     out.mkdir(parents=True, exist_ok=True)
-    checkpoints.save(out / BEST, found.header, found.model(), {})
+    checkpoints.save(out / checkpoints.BEST, found.header, found.model(), {})
     export_onnx(found, out / "model.onnx")
     return out
 

@@ -153,8 +153,13 @@ class SqlStore(ConnectedStore):
         try:
             with self._named(), self._writing() as run:
                 _delete(run, self._id(run, name))
-        except VoiceError:  # perhaps run again: its voice has gone, and stayed in the files
-            self._erase()
+        except VoiceError as unknown:  # perhaps run again: its voice has gone, but not its bytes
+            try:
+                self._erase()
+            except StoreError as error:
+                raise StoreError(
+                    f"{unknown}; what was removed before may remain: {error}"
+                ) from error
             raise
         self._erase()
 
