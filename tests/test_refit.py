@@ -12,7 +12,6 @@ from torch import Tensor
 from hive_mtl.learn import checkpoint, refit
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.prepare import Prepared
-from hive_mtl.learn.tasks import get_task
 from hive_mtl.learn.trainer import train
 from learning import TRUNK, tiny_recipe, write_corpus
 
@@ -53,9 +52,7 @@ def with_vectors_that_tell(
 
     def heard(_: object, prepared: Prepared) -> Tensor:
         vectors = np.random.default_rng(len(prepared)).normal(0, 0.1, (len(prepared), DIM))
-        for place, name in enumerate(TASKS):
-            task = get_task(name)
-            task.restore(next(each for each in materials.tasks if each.name == name).state())
+        for place, task in enumerate(each for each in materials.tasks if each.name in TASKS):
             groups = task.groups(task.labels_of(prepared.table))
             levels = np.unique(groups, return_inverse=True)[1]
             vectors[:, place] += 2.0 * levels - 2.0 * levels.mean()
@@ -126,6 +123,15 @@ def test_without_validation_voices_nothing_changes(best: Path, materials: Materi
     before = best.read_bytes()
     (said,) = fit_again(best, replace(materials, validation=None), *TASKS)
     assert "no validation voices" in said
+    assert best.read_bytes() == before
+
+
+def test_without_labelled_utterances_nothing_changes(best: Path, materials: Materials) -> None:
+    """As where all recordings that are labelled could not be read."""
+    before = best.read_bytes()
+    nothing = materials.training.only(np.zeros(len(materials.training), dtype=bool))
+    (said,) = fit_again(best, replace(materials, training=nothing), *TASKS)
+    assert "no training utterance is labelled" in said
     assert best.read_bytes() == before
 
 

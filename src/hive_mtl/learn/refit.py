@@ -60,8 +60,11 @@ def refit_heads(
     if materials.validation is None:
         say("heads stay as they are: there are no validation voices to choose by")
         return
-    model, recipe = checkpoint.model().to(device), checkpoint.recipe
     training, validation = _drawn(materials.training, tasks), materials.validation
+    if not len(training):
+        say("heads stay as they are: no training utterance is labelled for them")
+        return
+    model, recipe = checkpoint.model().to(device), checkpoint.recipe
     say(f"fitting heads again, to the embeddings of {len(training)} utterances")
     learnt, judged = _heard(model, training), _heard(model, validation)
     model.cpu()
@@ -76,13 +79,13 @@ def refit_heads(
         heard, targets = learnt[known], torch.from_numpy(task.encode(labels)[known])
         loss = losses.make(loss_config(recipe.tasks[task.name], task), task.counts)
         loss.progress = 1.0  # margins as they were at the end
-        heads = [_fitted(head, loss, heard, targets, strength) for strength in STRENGTHS]
-        errors = [_error(task, each, judged, validation.table) for each in heads]
-        chosen = int(np.argmin(errors))
+        fitted = {each: _fitted(head, loss, heard, targets, each) for each in STRENGTHS}
+        errors = {each: _error(task, fitted[each], judged, validation.table) for each in fitted}
+        strength = min(errors, key=errors.__getitem__)
         then = "no less"
-        if errors[chosen] < before:
-            model.heads[task.name], refitted[task.name] = heads[chosen], STRENGTHS[chosen]
-            then = f"{100 * errors[chosen]:.1f}"
+        if errors[strength] < before:
+            model.heads[task.name], refitted[task.name] = fitted[strength], strength
+            then = f"{100 * errors[strength]:.1f}"
         say(f"{task.name} head: {100 * before:.1f}% of chance, fitted again {then}")
     header = checkpoint.header.model_copy(update={"refitted": refitted})
     checkpoints.save(best, header, model, {})

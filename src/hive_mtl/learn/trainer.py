@@ -110,17 +110,16 @@ class Run:
         """The story of a run."""
         self.fabric.launch()
         self.out.mkdir(parents=True, exist_ok=True)
-        with Journal(self.out, self.start, self.fabric.global_rank > 0) as journal:
-            self.journal = journal
+        with Journal(self.out, self.start, self.fabric.global_rank > 0) as self.journal:
             self.materials = self._materials()
             self._build()
-            journal.begin(self.steps)
+            self.journal.begin(self.steps)
             for step, batch in self._batches():
                 self._step(step, batch)
                 if step % self.validate_every == 0 or step == self.steps:
                     self._validate_and_save(step)
             if self._is_over():
-                journal.say("no gain any more: the run is over")
+                self.journal.say("no gain any more: the run is over")
             if self.fabric.global_rank == 0:
                 self._finish(self.out / checkpoints.BEST)
         self.fabric.barrier()

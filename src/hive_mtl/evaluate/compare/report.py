@@ -118,12 +118,6 @@ _COSTS_NOTE = (
     "Means over seeds. Parameters are those of the models that ship; embedding an hour of "
     "recordings includes decoding it."
 )
-_SPLITS_NOTE = (
-    "No voice is in two of these parts. The digest is that of the names of its voices. Of four "
-    "quarters of the voices with several recordings, counted from 0, one is judged: "
-)
-
-
 _OTHER_CODE = (
     "It is not known that one code trained them all: where it changed, arms differ in more than "
     "their tasks. A '+' is a source that had changed since its revision."
@@ -245,7 +239,11 @@ def _costs(comparison: Comparison) -> tuple[list[str], Rows]:
 
 
 def _splits_note(comparison: Comparison) -> str:
-    return f"{_SPLITS_NOTE}quarter {comparison.statistics['quarter']}."
+    return (
+        "No voice is in two of these parts. The digest is that of the names of its voices. Of four "
+        "quarters of the voices with several recordings, counted from 0, one is judged: quarter "
+        f"{comparison.statistics['quarter']}."
+    )
 
 
 def _splits(comparison: Comparison) -> tuple[list[str], Rows]:
