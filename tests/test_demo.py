@@ -156,7 +156,7 @@ def test_the_whole_story_and_again_in_its_place(
     assert "report.html" in out
     page = (tmp_path / "demo" / "report.html").read_text("utf-8")
     judged = json.loads((tmp_path / "demo" / "evaluation" / "report.json").read_text("utf-8"))
-    assert percent(judged["verification"][0]["eer"]["value"]) in page
+    assert f"equal error rate {judged['verification'][0]['eer']['value']:.1%}" in page
     assert load(tmp_path / "demo" / "run").description.model_id in page
 
 
