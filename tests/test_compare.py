@@ -25,7 +25,9 @@ from hive_mtl.evaluate.compare.results import (
     SPECIALIST,
     Assessor,
     Comparison,
+    Together,
     _against,
+    _together,
     assess,
     expenses,
     verdicts,
@@ -69,7 +71,7 @@ def simulated() -> Comparison:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         swapped = rng.random(len(truth)) < wrong
         answers = np.where(swapped, np.where(truth == "male", "female", "male"), truth)
-        return Said(vectors.astype(np.float32), {"gender": answers}, {"gender": answers}, COST)
+        return Said(vectors.astype(np.float32), {"gender": answers}, {"gender": answers})
 
     recipe = tiny_recipe(Path("cache"), trainer={"plateau": {}}, compare={"draws": 200})
     arms = plan_arms(recipe, ["speaker", "gender"], {"gender": 4})
@@ -84,14 +86,14 @@ def simulated() -> Comparison:
         for place, (name, of) in enumerate(quality.items())
     }
     assessor = Assessor(Endpoints(table, CONFIG), {"gender": gender}, heard)
-    cells, against = assess(assessor, arms, CONFIG)
+    cells, against = assess(Together([assessor]), arms, CONFIG)
     return Comparison(
         recipe="simulated",
         provisional=True,
         tasks=("speaker", "gender"),
         seeds=SEEDS,
         statistics=CONFIG.model_dump(mode="json"),
-        splits={"judged": {"voices": VOICES, "utterances": len(table), "sha256": "0" * 64}},
+        splits={"0": {"judged": {"voices": VOICES, "utterances": len(table), "sha256": "0" * 64}}},
         cells=tuple(cells),
         against=tuple(against),
         units={"speaker": "", "gender": ""},
@@ -102,7 +104,7 @@ def simulated() -> Comparison:
         revisions={"unified": ("0a1b2c3d4e5f",)},
         most_steps=1_200,
         cosines=(Cosine("speaker", "gender", 0, (50, 100, 150), (0.1, -0.2, 0.05)),),
-        expenses=tuple(expenses(heard, arms)),
+        expenses=tuple(expenses({arm.name: [COST] * SEEDS for arm in arms}, arms)),
     )
 
 
@@ -139,6 +141,25 @@ def test_a_corpus_that_tells_nothing_of_a_task_is_left_out() -> None:
     assert set(found.corpora) == {"read"}
 
 
+def test_quarters_of_which_one_tells_nothing_of_a_corpus() -> None:
+    """Its figure is that of the others; what a task is over all corpora needs every quarter."""
+
+    def told(errors: dict[str, float]) -> dict[str, Figure]:
+        return {
+            name: Figure.of_corpus(np.full((101, SEEDS), error), VOICES)
+            for name, error in errors.items()
+        }
+
+    quarters = [
+        told({PRIMARY: 0.2, "read": 0.2, "phone": 0.4}),
+        told({PRIMARY: 0.4, "read": np.nan}),
+    ]
+    means = {name: figure.mean for name, figure in _together(quarters).items()}
+    assert means == pytest.approx({PRIMARY: 0.3, "read": 0.2, "phone": 0.4})
+    undefined = _together([*quarters, told({PRIMARY: np.nan})])
+    assert undefined[PRIMARY].mean is None
+
+
 def test_one_model_costs_less_than_one_a_task(comparison: Comparison) -> None:
     unified, specialists = comparison.expenses
     assert (unified.parameters, specialists.parameters) == (5_000, 10_000)
@@ -157,7 +178,8 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "| 50.0 |" in told  # a constant answer
     assert "| unified | 900, 1,200 | 0a1b2c3d4e5f |" in told
     assert "All were trained by one revision" in told
-    assert "one is judged: quarter 0." in told
+    assert f"| 0 | judged | {VOICES} | {VOICES * TAKES} | 0000000000000000 |" in told
+    assert "Trainings of each arm: 3 on quarter 0 of the voices; 200 draws" in told
     page = (tmp_path / "compare.html").read_text()
     assert page.count('<div class="card picture"><svg') == 2
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))
@@ -271,6 +293,33 @@ class TestCommand:
         assert (Path(words[-1]) / "compare.json").read_text() == before
 
 
+@pytest.mark.slow
+def test_quarters_are_judged_by_models_that_learnt_without_them(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hive_mtl.learn import checkpoint
+
+    settings = ("compare.quarters=[2,0]", "compare.arms=[]", "compare.seeds=1")
+    changes = [word for setting in settings for word in ("--set", setting)]
+    assert main([*words[:-1], str(tmp_path), *changes, "--jobs", "2"]) == 0
+    told = capsys.readouterr()
+    assert "unified: speaker, mood; 0 of 2 done" in told.err
+    assert "mood alone" not in told.err
+    assert "Trainings of each arm: 1 on each of the quarters 2, 0 of the voices" in told.out
+    assert "Of the specialists only that for speakers was trained" in told.out
+    everyone: set[str] = set()
+    for quarter, seed in ((2, 0), (0, 1)):
+        folder = tmp_path / f"quarter{quarter}"
+        judged = set(pq.read_table(folder / "data" / "judged.parquet")["speaker"].to_pylist())
+        for arm in ("unified", "specialist-speaker"):
+            best = folder / "arms" / arm / f"seed{seed}" / "best.safetensors"
+            learnt = checkpoint.load(best).header.tasks["speaker"]["classes"]
+            assert not judged & {name.partition("/")[2] for name in learnt}
+        assert (folder / "trials.parquet").is_file()
+        assert not everyone & judged
+        everyone |= judged
+
+
 def end(training: Training, threads: int) -> None:
     """What a process does that says something, and is killed for its memory."""
     print("step 5/20", flush=True)
@@ -280,7 +329,7 @@ def end(training: Training, threads: int) -> None:
 def test_a_training_that_is_killed_is_told_as_such(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, trainer={"plateau": {}})
     arm = plan_arms(recipe, ["speaker", "gender"], {"gender": 0})[0]
-    training = Training(arm, recipe, tmp_path / "data", tmp_path / "run")
+    training = Training(arm, 0, recipe, tmp_path / "data", tmp_path / "run")
     (problem,) = run_all([training], end, 1, lambda _: None)
     assert problem.startswith("unified, seed 0: it was killed by signal 9")
     assert (tmp_path / "run" / "output.txt").read_text() == "step 5/20\n"

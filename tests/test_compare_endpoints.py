@@ -54,7 +54,7 @@ def test_speaker_is_the_mean_equal_error_rate_over_corpora(table: pa.Table) -> N
         rates.append(metrics.eer(trials.cosines(heard[rows], pairs), pairs.target))
         assert found[corpus].mean == pytest.approx(rates[-1])
     assert found[PRIMARY].mean == pytest.approx(np.mean(rates))
-    assert found[PRIMARY].values.shape == (301, 1)
+    assert found[PRIMARY].samples[0].values.shape == (301, 1)
 
 
 def test_an_utterance_without_a_vector_is_an_error(table: pa.Table) -> None:
@@ -74,8 +74,9 @@ def test_a_class_is_1_less_the_balanced_accuracy_over_what_is_labelled(table: pa
     truth = np.array([str(label) for label in labels])
     found = Endpoints(table, CONFIG).attribute(gender, [said, truth])
     accuracy = metrics.balanced_accuracy(said[known], truth[known])
-    assert found[PRIMARY].values[0] == pytest.approx([1 - accuracy, 0.0])
-    assert sum(each.speakers for each in found[PRIMARY].strata) == SPEAKERS - 1
+    assert found[PRIMARY].seeds == pytest.approx([1 - accuracy, 0.0])
+    (sample,) = found[PRIMARY].samples
+    assert sum(each.speakers for each in sample.strata) == SPEAKERS - 1
     assert set(found) == {PRIMARY, "read", "phone"}
 
 
@@ -104,7 +105,8 @@ def test_what_the_speakers_of_each_corpus_do_adds_up(table: pa.Table) -> None:
     said = np.repeat(np.arange(SPEAKERS) + 20.5, TAKES) + np.random.default_rng(0).normal(
         0, 5, SPEAKERS * TAKES
     )
-    whole = Endpoints(table, CompareConfig(draws=2_000)).attribute(age, [said])[PRIMARY]
+    whole = Endpoints(table, CompareConfig(draws=2_000)).attribute(age, [said])
+    (whole,) = whole[PRIMARY].samples
     assert [each.speakers for each in whole.strata] == [3, 13, 14]
     alone = sum(each.values.var() for each in whole.strata)
     assert alone == pytest.approx(whole.values[1:].var(), rel=0.1)

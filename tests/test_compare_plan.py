@@ -19,6 +19,7 @@ from hive_mtl.evaluate.compare.held_out import (
 from hive_mtl.evaluate.compare.parallel import gpu_at
 from hive_mtl.evaluate.compare.plan import fixed, plan_arms, plan_trainings, refuse_changes
 from hive_mtl.evaluate.compare.results import read_json
+from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.config import Recipe, known_recipes, load_recipe
 from hive_mtl.learn.utterances import (
     is_validation_voice,
@@ -151,9 +152,41 @@ class TestArms:
         assert arms["unified"].chosen_by == arms["labelled-age"].chosen_by == tuple(TASKS)
         assert [name for name, each in arms.items() if each.cosines_every] == ["unified"]
 
+    def test_the_speakers_arm_is_there_whatever_else_is_left_out(self) -> None:
+        unlabelled = dict.fromkeys(TASKS, 1)
+        for kinds, names in (
+            ([], ["unified", "specialist-speaker"]),
+            (["labelled"], ["unified", "specialist-speaker", "labelled-gender", "labelled-age"]),
+        ):
+            arms = plan_arms(recipe(compare={"arms": kinds}), TASKS, unlabelled)
+            assert [arm.name for arm in arms] == names
+        with pytest.raises(ConfigError, match=r"compare\.arms.*'specialists' or 'labelled'"):
+            recipe(compare={"arms": ["specialist"]})
+
+    def test_quarters_have_folders_and_seeds_of_their_own(self) -> None:
+        config = CompareConfig(seeds=2, quarters=(3, 1))
+        arms = plan_arms(recipe(trainer={"seed": 5}), TASKS, dict.fromkeys(TASKS, 0))
+        trainings = plan_trainings(arms, config, Path("out"))
+        unified = [each for each in trainings if each.arm.kind == "unified"]
+        assert [(each.quarter, each.recipe.trainer.seed, str(each.folder)) for each in unified] == [
+            (3, 5, "out/quarter3/arms/unified/seed5"),
+            (3, 6, "out/quarter3/arms/unified/seed6"),
+            (1, 7, "out/quarter1/arms/unified/seed7"),
+            (1, 8, "out/quarter1/arms/unified/seed8"),
+        ]
+        assert {str(each.data) for each in trainings if each.quarter == 1} == {
+            "out/quarter1/data/everything.parquet"
+        }
+
+    @pytest.mark.parametrize("quarters", [[], [4], [-1], [1, 1], 2])
+    def test_what_are_no_quarters(self, quarters: object) -> None:
+        with pytest.raises(ConfigError, match=r"compare\.quarters") as error:
+            recipe(compare={"quarters": quarters})
+        assert "\n" not in str(error.value)
+
     def test_every_arm_has_every_seed(self) -> None:
         arms = plan_arms(recipe(trainer={"seed": 5}), TASKS, {"gender": 1, "age": 0})
-        trainings = plan_trainings(arms, 3, Path("out"))
+        trainings = plan_trainings(arms, CompareConfig(), Path("out"))
         assert len(trainings) == 3 * len(arms)
         assert [each.recipe.trainer.seed for each in trainings[:: len(arms)]] == [5, 6, 7]
         assert len({each.folder for each in trainings}) == len(trainings)
@@ -199,10 +232,10 @@ class TestFixed:
 
     def test_what_began_before_there_was_a_setting_goes_on(self) -> None:
         before = self.plan()
-        del before["statistics"]["quarter"], before["recipe"]["trainer"]["refit_heads"]
+        del before["statistics"]["quarters"], before["recipe"]["trainer"]["refit_heads"]
         refuse_changes(before, self.plan(), Path("out"))
-        with pytest.raises(ConfigError, match=r"compare\.quarter was 0 .* now 1"):
-            refuse_changes(before, self.plan(quarter=1), Path("out"))
+        with pytest.raises(ConfigError, match=r"compare\.quarters was \[0\] .* now \[1\]"):
+            refuse_changes(before, self.plan(quarters=[1]), Path("out"))
 
     def test_it_is_read_as_it_was_written(self, tmp_path: Path) -> None:
         plan = fixed(recipe(trainer={"clip_norm": math.inf}), TASKS, {}, "data")

@@ -102,13 +102,50 @@ def test_a_mean_over_corpora_of_few_and_many_voices_is_as_sure_as_the_few(
         strata = tuple(Stratum(each[1:] / len(sizes), count) for count, each in values.items())
         rival = tuple(Stratum(np.zeros_like(each.values), each.speakers) for each in strata)
         found = compare(
-            {"x": Figure(mean, strata)}, {"x": Figure(np.zeros_like(mean), rival)}, RULES
+            {"x": Figure.of(mean, strata)}, {"x": Figure.of(np.zeros_like(mean), rival)}, RULES
         )["x"].estimate
         assert found is not None
         assert found.low is not None
         assert found.high is not None
         held += found.low <= 0 <= found.high
     assert 0.92 * 300 <= held <= 0.99 * 300
+
+
+def test_quarters_together_hold_the_truth_as_often_and_are_surer() -> None:
+    """Quarters share neither speakers nor trainings, and each has errors of its own."""
+    held, narrower, better = 0, 0, 0
+    for seed in range(200):
+        quarters = [Simulation(3 * seed + quarter, of_seed=0.02) for quarter in range(3)]
+        arms = [[quarter.arm(more) for quarter in quarters] for more in (0.03, 0.0, 0.0)]
+        alone = compare({"x": arms[0][0]}, {"x": arms[1][0]}, RULES)["x"].estimate
+        arm, rival, same = map(Figure.together, arms)
+        estimate = compare({"x": arm}, {"x": rival}, RULES)["x"].estimate
+        better += compare({"x": same}, {"x": rival}, RULES)["x"].verdict == "better"
+        assert estimate is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert alone is not None
+        assert alone.low is not None
+        assert alone.high is not None
+        held += estimate.low <= 0.03 <= estimate.high
+        narrower += estimate.high - estimate.low < alone.high - alone.low
+    assert 182 <= held <= 198
+    assert narrower >= 190
+    assert better <= 10
+
+
+def test_quarters_weigh_alike_and_one_without_a_figure_leaves_none() -> None:
+    figures = [Figure.of_corpus(np.full((DRAWS + 1, SEEDS), of), 9) for of in (0.1, 0.4)]
+    nothing = Figure.of_corpus(np.full((DRAWS + 1, SEEDS), np.nan), 9)
+    both = Figure.together(figures)
+    assert both.mean == pytest.approx(0.25)
+    assert both.seeds == pytest.approx([0.1] * SEEDS + [0.4] * SEEDS)
+    found = compare({"x": both}, {"x": Figure.together(figures[::-1])}, RULES)["x"]
+    assert found.estimate is not None
+    assert found.estimate.value == pytest.approx(0.0)
+    lacking = Figure.together([figures[0], nothing])
+    assert lacking.mean is None
+    assert compare({"x": lacking}, {"x": lacking}, RULES)["x"].verdict == "undecided"
 
 
 def test_two_perfect_arms_are_not_worse() -> None:
@@ -146,7 +183,7 @@ def test_a_better_arm_is_found_and_an_equal_one_is_not_worse() -> None:
 
 
 def test_the_very_same_figures_are_not_worse() -> None:
-    same = Simulation(1, of_seed=0.0).arm()
+    (same,) = Simulation(1, of_seed=0.0).arm().samples
     same = Figure.of_corpus(np.repeat(same.values[:, :1], SEEDS, axis=1), SPEAKERS)
     found = compare({"x": same}, {"x": same}, RULES)["x"]
     assert found.verdict == "not worse"

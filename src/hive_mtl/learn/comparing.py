@@ -4,7 +4,19 @@ The comparison itself is :mod:`hive_mtl.evaluate.compare`; these settings are re
 and a comparison that has begun keeps them.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _each_once(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("each is named once")
+    return values
+
+
+Quarter = Annotated[int, Field(ge=0, lt=4)]
+Quarters = Annotated[tuple[Quarter, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class CompareConfig(BaseModel):
@@ -13,7 +25,9 @@ class CompareConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seeds: int = Field(default=3, ge=1)  # trainings of each arm
-    quarter: int = Field(default=0, ge=0, lt=4)  # of the voices that is held out to be judged
+    quarters: Quarters = (0,)  # of the voices; held out to be judged, one after the other
+    # trained beside the unified arm and that of the speaker task alone
+    arms: tuple[Literal["specialists", "labelled"], ...] = ("specialists", "labelled")
     splits: tuple[str, ...] = ()  # judged beside the voices that are held out for the comparison
     margin: float = Field(default=0.10, gt=0.0)  # of 'not worse', as a share of the rival's error
     level: float = Field(default=0.05, gt=0.0, lt=0.5)  # of Holm's family of tasks, both sides

@@ -102,13 +102,11 @@ class Said:
         vectors: ``(utterances, dim)`` embeddings; NaN where there is none.
         heads: by task, the answers of its own heads.
         probes: by task, the answers of linear probes on its embedding; none of a labelled arm.
-        cost: of it all.
     """
 
     vectors: npt.NDArray[np.float32]
     heads: dict[str, Values]
     probes: dict[str, Values]
-    cost: Cost
 
 
 def run_arm(training: Training, material: Material) -> None:
@@ -154,7 +152,7 @@ def read_said(training: Training) -> Said:
     if (training.folder / PROBED).is_file():
         with np.load(training.folder / PROBED) as probed:
             probes = {name: probed[name] for name in probed.files}
-    return Said(vectors, heads, probes, read_cost(training))
+    return Said(vectors, heads, probes)
 
 
 def _train(training: Training) -> None:

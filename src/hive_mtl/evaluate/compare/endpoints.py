@@ -115,11 +115,11 @@ class Endpoints:
         }
         if not values:
             undefined = np.full((len(self.draws), len(vectors)), np.nan)
-            return {PRIMARY: Figure(undefined, ())}
+            return {PRIMARY: Figure.of(undefined, ())}
         mean = np.mean(list(values.values()), axis=0)
         strata = [Stratum(each[1:] / len(values), speakers[of]) for of, each in values.items()]
         found = {of: Figure.of_corpus(each, speakers[of]) for of, each in values.items()}
-        return {PRIMARY: Figure(mean, tuple(strata)), **found}
+        return {PRIMARY: Figure.of(mean, strata), **found}
 
     def attribute(self, task: Task, answers: Sequence[Values]) -> dict[str, Figure]:
         """The errors of answers ``(utterances,)``, one array a seed."""
@@ -142,7 +142,7 @@ class Endpoints:
                 strata.append(Stratum(alone[1:], speakers))
             if speakers >= self.config.min_voices:
                 found[corpus] = Figure.of_corpus(errors(rows, self.draws), speakers)
-        return {PRIMARY: Figure(errors(everywhere, self.draws), tuple(strata)), **found}
+        return {PRIMARY: Figure.of(errors(everywhere, self.draws), strata), **found}
 
     def guess(self, task: Task) -> float | None:
         """The error of the best constant answer to a task; None where nothing is labelled."""

@@ -4,7 +4,8 @@ They are a quarter of the voices that training would learn from and that have se
 by a hash of their own. No arm learns from them, and no plateau is looked for on them: that is what
 the usual validation voices are for. The others stay where :mod:`hive_mtl.learn.utterances` has
 them. Another quarter has voices that such a comparison did not judge: what was decided after seeing
-its verdicts is confirmed there.
+its verdicts is confirmed there. Quarters that are held out one after the other judge together: all
+their voices, each by models that did not learn from it.
 """
 
 import hashlib

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hive_mtl.errors import ConfigError
+from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.config import Recipe, parse_recipe
 
 SPEAKER = "speaker"
@@ -69,12 +70,14 @@ class Training:
 
     Attributes:
         arm: that is trained.
+        quarter: of the voices that is held out to be judged.
         recipe: with the seed of this training.
         data: the table that it learns from.
         folder: of the run.
     """
 
     arm: Arm
+    quarter: int
     recipe: Recipe
     data: Path
     folder: Path
@@ -98,27 +101,45 @@ def plan_arms(recipe: Recipe, tasks: Sequence[str], unlabelled: Mapping[str, int
     """
     _check(recipe, tasks)
     arms = [Arm("unified", "", _with(recipe, tasks, tasks, recipe.compare.cosines_every))]
-    arms += [Arm("specialist", task, _with(recipe, [task], [task])) for task in tasks]
+    arms += [
+        Arm("specialist", task, _with(recipe, [task], [task]))
+        for task in tasks
+        if task == SPEAKER or "specialists" in recipe.compare.arms
+    ]
     arms += [
         Arm("labelled", task, _only_labelled(_with(recipe, tasks, tasks, required=[task]), task))
         for task in tasks
-        if task != SPEAKER and unlabelled[task]
+        if task != SPEAKER and unlabelled[task] and "labelled" in recipe.compare.arms
     ]
     return arms
 
 
-def plan_trainings(arms: Sequence[Arm], seeds: int, out: Path) -> list[Training]:
-    """Every arm ``seeds`` times; all arms with one seed before the next seed."""
-    return [
-        Training(
-            arm=arm,
-            recipe=_changed(arm.recipe, seed=arm.recipe.trainer.seed + number),
-            data=out / "data" / EVERYTHING,
-            folder=out / "arms" / arm.name / f"seed{arm.recipe.trainer.seed + number}",
-        )
-        for number in range(seeds)
-        for arm in arms
-    ]
+def plan_trainings(arms: Sequence[Arm], config: CompareConfig, out: Path) -> list[Training]:
+    """Every arm with every seed on every quarter; no seed is used again on another quarter.
+
+    All arms with one seed come before the next seed, and all of a quarter before the next.
+    """
+    trainings = []
+    for place, quarter in enumerate(config.quarters):
+        folder = folder_of(quarter, config, out)
+        for number in range(config.seeds):
+            for arm in arms:
+                seed = arm.recipe.trainer.seed + place * config.seeds + number
+                trainings.append(
+                    Training(
+                        arm=arm,
+                        quarter=quarter,
+                        recipe=_changed(arm.recipe, seed=seed),
+                        data=folder / "data" / EVERYTHING,
+                        folder=folder / "arms" / arm.name / f"seed{seed}",
+                    )
+                )
+    return trainings
+
+
+def folder_of(quarter: int, config: CompareConfig, out: Path) -> Path:
+    """Where what belongs to one quarter lies: ``out`` itself where there is no other."""
+    return out if len(config.quarters) == 1 else out / f"quarter{quarter}"
 
 
 def fixed(

@@ -99,9 +99,10 @@ def asked(comparison: Comparison, task: str) -> str:
 
 
 _ARMS_NOTE = (
-    "Means over seeds, each seed in brackets. The unified model and the specialists answer by "
-    "their own heads; the speaker task is answered by the cosine of two embeddings. The last "
-    "model is the unified one without the training utterances that lack the label of the task."
+    "Means over seeds and quarters, each training in brackets. The unified model and the "
+    "specialists answer by their own heads; the speaker task is answered by the cosine of two "
+    "embeddings. The last model is the unified one without the training utterances that lack the "
+    "label of the task."
 )
 _PROBES_NOTE = (
     "Cosines for the speaker task, linear probes on the frozen embedding for the others, all from "
@@ -118,6 +119,10 @@ _COSTS_NOTE = (
     "Means over seeds. Parameters are those of the models that ship; embedding an hour of "
     "recordings includes decoding it."
 )
+_NO_SPECIALISTS = (
+    " Of the specialists only that for speakers was trained (compare.arms): what is said of an "
+    f"attribute is said against {PROBES} alone."
+)
 _OTHER_CODE = (
     "It is not known that one code trained them all: where it changed, arms differ in more than "
     "their tasks. A '+' is a source that had changed since its revision."
@@ -129,9 +134,16 @@ def _verdict_note(comparison: Comparison) -> str:
     return (
         f"Of the unified model, against {' and '.join(DECIDING)}: the less favourable of the two. "
         f"'Not worse' is an error at most {100 * fixed['margin']:g}% above the rival's. "
-        f"{comparison.seeds} seeds, {fixed['draws']} draws of speakers and seeds, level "
-        f"{fixed['level']:g}; fixed before the run."
+        f"Trainings of each arm: {comparison.seeds} on {_quarters(fixed['quarters'])}; "
+        f"{fixed['draws']} draws of speakers and seeds, level {fixed['level']:g}; fixed before the "
+        "run." + ("" if "specialists" in fixed["arms"] else _NO_SPECIALISTS)
     )
+
+
+def _quarters(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"quarter {numbers[0]} of the voices"
+    return f"each of the quarters {', '.join(map(str, numbers))} of the voices"
 
 
 def _verdicts(comparison: Comparison) -> tuple[list[str], Rows]:
@@ -173,6 +185,7 @@ def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Ro
         if each.way != "head"
     }
     arms = [UNIFIED, *(name_of("specialist", task) for task in tasks)]
+    arms = [arm for arm in arms if arm in comparison.titles]
     return ["task", *(comparison.titles[arm] for arm in arms)], [
         [asked(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
         for task in tasks
@@ -240,15 +253,20 @@ def _costs(comparison: Comparison) -> tuple[list[str], Rows]:
 
 def _splits_note(comparison: Comparison) -> str:
     return (
-        "No voice is in two of these parts. The digest is that of the names of its voices. Of four "
-        "quarters of the voices with several recordings, counted from 0, one is judged: quarter "
-        f"{comparison.statistics['quarter']}."
+        "Of four quarters of the voices with several recordings, counted from 0, one is judged by "
+        "models that learnt without it"
+        + (", then the next; figures are means over them" if len(comparison.splits) > 1 else "")
+        + ". No voice is in two parts of one quarter. The digest is that of the names of its "
+        "voices."
     )
 
 
 def _splits(comparison: Comparison) -> tuple[list[str], Rows]:
-    def cells(part: str, found: dict[str, Any]) -> list[str]:
-        return [part, str(found["voices"]), str(found["utterances"]), found["sha256"][:16]]
+    def cells(found: dict[str, Any]) -> list[str]:
+        return [str(found["voices"]), str(found["utterances"]), found["sha256"][:16]]
 
-    parts = [cells(part, found) for part, found in comparison.splits.items()]
-    return ["part", "voices", "utterances", "digest"], parts
+    return ["quarter", "part", "voices", "utterances", "digest"], [
+        [quarter, part, *cells(found)]
+        for quarter, parts in comparison.splits.items()
+        for part, found in parts.items()
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hive_mtl.evaluate.compare.arms import Cost, Said, read_said
+from hive_mtl.evaluate.compare.arms import Cost, Said, read_cost, read_said
 from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
 from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training, name_of
 from hive_mtl.evaluate.compare.statistics import (
@@ -89,9 +89,9 @@ class Comparison:
         recipe: its name.
         provisional: whether the recipe says so of itself.
         tasks: that are compared.
-        seeds: trainings of each arm.
+        seeds: trainings of each arm on each quarter.
         statistics: as they were fixed.
-        splits: who learnt, who validated, who was judged.
+        splits: by quarter, who learnt, who validated, who was judged.
         cells: the errors.
         against: the differences.
         units: by task, of its error; empty where it is a share.
@@ -110,7 +110,7 @@ class Comparison:
     tasks: tuple[str, ...]
     seeds: int
     statistics: dict[str, Any]
-    splits: dict[str, dict[str, Any]]
+    splits: dict[str, dict[str, dict[str, Any]]]
     cells: tuple[Cell, ...]
     against: tuple[Against, ...]
     units: dict[str, str]
@@ -126,7 +126,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Assessor:
-    """Works out the figures of arms, each once.
+    """Works out the figures of arms on one quarter.
 
     Attributes:
         endpoints: how they are judged.
@@ -153,11 +153,45 @@ class Assessor:
         return self.endpoints.attribute(self.tasks[task], said)
 
 
+@dataclass(frozen=True)
+class Together:
+    """Works out the figures of arms on all quarters, as :class:`Assessor` does on one.
+
+    Attributes:
+        quarters: one or more, which judge the same tasks.
+    """
+
+    quarters: Sequence[Assessor]
+
+    @property
+    def attributes(self) -> list[str]:
+        """The names of the tasks beside the speaker."""
+        return list(self.quarters[0].tasks)
+
+    def own(self, task: str, arm: str) -> Figures:
+        """The mean over quarters."""
+        return _together([each.own(task, arm) for each in self.quarters])
+
+    def probed(self, task: str, arm: str) -> Figures:
+        """The mean over quarters."""
+        return _together([each.probed(task, arm) for each in self.quarters])
+
+
+def _together(quarters: Sequence[Figures]) -> Figures:
+    """By name; a corpus that tells nothing of a task on a quarter is no part of its mean there."""
+    defined = [{PRIMARY: figures[PRIMARY], **_by_corpus(figures)} for figures in quarters]
+    names = dict.fromkeys(name for figures in defined for name in figures)
+    return {
+        name: Figure.together([figures[name] for figures in defined if name in figures])
+        for name in names
+    }
+
+
 def assess(
-    assessor: Assessor, arms: Sequence[Arm], config: CompareConfig
+    assessor: Together, arms: Sequence[Arm], config: CompareConfig
 ) -> tuple[list[Cell], list[Against]]:
     """The errors of all arms, and the unified model less its rivals."""
-    names = [SPEAKER, *assessor.tasks]
+    names = [SPEAKER, *assessor.attributes]
     own: dict[tuple[str, str], Figures] = {}
     probed: dict[tuple[str, str], Figures] = {}
     for arm in arms:
@@ -174,14 +208,16 @@ def assess(
     rules = Rules(config.margin, config.level, config.draw_seed)
     unified = {task: own[task, UNIFIED] for task in names}
     rivals = {
-        SPECIALIST: {task: own[task, name_of("specialist", task)] for task in names},
-        PROBES: {task: probed[task, name_of("specialist", SPEAKER)] for task in assessor.tasks},
+        SPECIALIST: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "specialist"},
+        PROBES: {
+            task: probed[task, name_of("specialist", SPEAKER)] for task in assessor.attributes
+        },
         LABELLED: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "labelled"},
     }
     against = [
         each for name, rival in rivals.items() for each in _against(name, unified, rival, rules)
     ]
-    by_probes = {task: probed[task, UNIFIED] for task in assessor.tasks}
+    by_probes = {task: probed[task, UNIFIED] for task in assessor.attributes}
     return cells, against + _against(EMBEDDINGS, by_probes, rivals[PROBES], rules)
 
 
@@ -197,7 +233,7 @@ def verdicts(against: Iterable[Against]) -> dict[str, Verdict]:
 def _cell(key: tuple[str, str], figures: Figures, way: str) -> Cell:
     task, arm = key
     figure = figures[PRIMARY]
-    seeds = tuple(float(v) if np.isfinite(v) else None for v in figure.values[0])
+    seeds = tuple(float(v) if np.isfinite(v) else None for v in figure.seeds)
     return Cell(task, arm, "cosine" if task == SPEAKER else way, figure.mean, seeds)
 
 
@@ -226,13 +262,13 @@ def _by_corpus(figures: Figures) -> dict[str, Figure]:
     }
 
 
-def expenses(said: Mapping[str, Sequence[Said]], arms: Sequence[Arm]) -> list[Expense]:
-    """One unified model against a model for every task."""
+def expenses(costs: Mapping[str, Sequence[Cost]], arms: Sequence[Arm]) -> list[Expense]:
+    """One unified model against those that learnt one task; by name of the arm, what each cost."""
     specialists = [arm.name for arm in arms if arm.kind == "specialist"]
-    costs = {name: [each.cost for each in trained] for name, trained in said.items()}
+    several = f"{len(specialists)} specialists" if len(specialists) > 1 else "the speaker's alone"
     return [
         _expense("one unified model", [costs[UNIFIED]]),
-        _expense(f"{len(specialists)} specialists", [costs[name] for name in specialists]),
+        _expense(several, [costs[name] for name in specialists]),
     ]
 
 
@@ -258,6 +294,14 @@ def read_all_said(trainings: Sequence[Training]) -> dict[str, list[Said]]:
     for training in trainings:
         said.setdefault(training.arm.name, []).append(read_said(training))
     return said
+
+
+def read_costs(trainings: Sequence[Training]) -> dict[str, list[Cost]]:
+    """By arm, what its trainings cost."""
+    costs: dict[str, list[Cost]] = {}
+    for training in trainings:
+        costs.setdefault(training.arm.name, []).append(read_cost(training))
+    return costs
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

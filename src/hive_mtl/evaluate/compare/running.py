@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hive_mtl.errors import ModelError
+from hive_mtl.errors import DataError, ModelError
 from hive_mtl.evaluate.compare.arms import (
     Material,
     is_done,
@@ -28,6 +28,7 @@ from hive_mtl.evaluate.compare.plan import (
     Arm,
     Training,
     fixed,
+    folder_of,
     plan_arms,
     plan_trainings,
     refuse_changes,
@@ -35,9 +36,11 @@ from hive_mtl.evaluate.compare.plan import (
 from hive_mtl.evaluate.compare.results import (
     Assessor,
     Comparison,
+    Together,
     assess,
     expenses,
     read_all_said,
+    read_costs,
     read_json,
     verdicts,
 )
@@ -54,33 +57,53 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Quarter:
+    """A quarter of the voices, and what is learnt without it.
+
+    Attributes:
+        number: 0 to 3.
+        folder: of its tables and trainings.
+        table: all utterances; the split says which voices are held out.
+        judged: the utterances to judge.
+        tasks: that the others can teach, fitted to their training utterances.
+    """
+
+    number: int
+    folder: Path
+    table: pa.Table
+    judged: pa.Table
+    tasks: tuple[Task, ...]
+
+    @property
+    def learnt(self) -> pa.Table:
+        """The training utterances."""
+        return training_utterances(self.table)
+
+    @property
+    def attributes(self) -> dict[str, Task]:
+        """The tasks whose answers are read from an embedding."""
+        return {task.name: task for task in self.tasks if task.name != SPEAKER}
+
+
+@dataclass(frozen=True)
 class Planned:
     """A comparison before it runs.
 
     Attributes:
         recipe: of the unified arm.
         out: the folder of the comparison.
-        table: all utterances; the split says which voices are held out for it.
-        judged: the utterances to judge.
-        tasks: that the data can teach, fitted to the training utterances.
+        quarters: of the voices, which teach the same tasks; one or more.
         arms: to train.
-        trainings: every arm with every seed.
+        trainings: every arm with every seed on every quarter.
         fixed: what a comparison that has begun keeps.
     """
 
     recipe: Recipe
     out: Path
-    table: pa.Table
-    judged: pa.Table
-    tasks: tuple[Task, ...]
+    quarters: tuple[Quarter, ...]
     arms: tuple[Arm, ...]
     trainings: tuple[Training, ...]
     fixed: dict[str, Any]
-
-    @property
-    def attributes(self) -> dict[str, Task]:
-        """The tasks whose answers are read from an embedding."""
-        return {task.name: task for task in self.tasks if task.name != SPEAKER}
 
     def lines(self, jobs: int) -> list[str]:
         """The plan for people: who learns, what there is to train, and how long it takes.
@@ -89,13 +112,14 @@ class Planned:
             jobs: how many trainings run at a time.
         """
         config, pace = self.recipe.trainer, self._pace(jobs)
-        splits = self.fixed["splits"]
-        voices = ", ".join(f"{part} {found['voices']} voices" for part, found in splits.items())
-        lines = [f"Speakers: {voices}; nobody is in two of them."]
+        lines = []
+        for quarter, parts in self.fixed["splits"].items():
+            voices = ", ".join(f"{part} {found['voices']} voices" for part, found in parts.items())
+            lines.append(f"Quarter {quarter}: {voices}; nobody is in two of them.")
         for arm in self.arms:
-            done = sum(is_done(each) for each in self.trainings if each.arm.name == arm.name)
-            seeds = self.recipe.compare.seeds
-            lines.append(f"  {arm.title}: {', '.join(arm.recipe.tasks)}; {done} of {seeds} done")
+            done = [is_done(each) for each in self.trainings if each.arm.name == arm.name]
+            tasks = ", ".join(arm.recipe.tasks)
+            lines.append(f"  {arm.title}: {tasks}; {sum(done)} of {len(done)} done")
         left = sum(not is_done(each) for each in self.trainings)
         hours = left * pace.seconds(config.steps, config.validate_every) / 3600 / jobs
         lines.append(
@@ -114,7 +138,7 @@ class Planned:
             return Pace(sum(s for s, _ in known) / sum(steps for _, steps in known), 0.0)
         with tempfile.TemporaryDirectory(prefix="hive-mtl-compare-") as folder:
             data = Path(folder) / EVERYTHING
-            write_table(data, self.table)
+            write_table(data, self.quarters[0].table)
             run = Path(folder) / "run"
             return measure_pace(self.arms[0].recipe, [str(data)], run, cores_each(jobs))
 
@@ -130,30 +154,53 @@ def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
 
     Raises:
         ConfigError: the recipe makes no comparison, or differs from that of the one in ``out``.
-        DataError: the data is not enough.
+        DataError: the data is not enough, or quarters teach other tasks.
     """
+    config = recipe.compare
     everyone = without(corpora.read_all(data), recipe.data.leave_out)
-    table = hold_out(everyone, recipe.compare.quarter)
-    learnt = training_utterances(table)
-    tasks = fit_tasks(recipe, learnt, set(), tell)
-    names = [task.name for task in tasks]
-    unlabelled = {task.name: task.labels_of(learnt).count(None) for task in tasks}
+    quarters = [_quarter(number, recipe, everyone, out, tell) for number in config.quarters]
+    names = _same_tasks(quarters)
+    unlabelled = {
+        name: sum(each.tasks[place].labels_of(each.learnt).count(None) for each in quarters)
+        for place, name in enumerate(names)
+    }
     here = recipe.data.model_copy(update={"leave_out": ()})  # they are out of the table already
     arms = plan_arms(recipe.model_copy(update={"data": here}), names, unlabelled)
-    splits = split_digests(table, recipe.compare.splits)
+    splits = {str(each.number): split_digests(each.table, config.splits) for each in quarters}
     planned = Planned(
         recipe=recipe,
         out=out,
-        table=table,
-        judged=judged_utterances(table, recipe.compare.splits),
-        tasks=tuple(tasks),
+        quarters=tuple(quarters),
         arms=tuple(arms),
-        trainings=tuple(plan_trainings(arms, recipe.compare.seeds, out)),
-        fixed=fixed(recipe, names, splits, _digest(table)),
+        trainings=tuple(plan_trainings(arms, config, out)),
+        fixed=fixed(recipe, names, splits, _digest(quarters[0].table)),
     )
     if (before := read_json(out / PLAN)) is not None:
         refuse_changes(before, planned.fixed, out)
     return planned
+
+
+def _quarter(number: int, recipe: Recipe, everyone: pa.Table, out: Path, tell: Tell) -> Quarter:
+    table = hold_out(everyone, number)
+    return Quarter(
+        number=number,
+        folder=folder_of(number, recipe.compare, out),
+        table=table,
+        judged=judged_utterances(table, recipe.compare.splits),
+        tasks=tuple(fit_tasks(recipe, training_utterances(table), set(), tell)),
+    )
+
+
+def _same_tasks(quarters: Sequence[Quarter]) -> list[str]:
+    first, *others = ([task.name for task in each.tasks] for each in quarters)
+    for quarter, names in zip(quarters[1:], others, strict=True):
+        if odd := set(first) ^ set(names):
+            raise DataError(
+                f"compare.quarters: {', '.join(sorted(odd))} can be learnt without quarter "
+                f"{quarter.number} or without quarter {quarters[0].number}, but not both: label "
+                "more, name other --tasks, or compare on other quarters"
+            )
+    return first
 
 
 def run(planned: Planned, jobs: int, tell: Tell) -> Comparison:
@@ -180,28 +227,36 @@ def work(training: Training, threads: int) -> None:
 def judge(planned: Planned) -> Comparison:
     """The comparison of trainings that are all done."""
     config = planned.recipe.compare
-    endpoints = Endpoints(planned.judged, config)
-    endpoints.write_trials(planned.out / TRIALS)
-    said = read_all_said(planned.trainings)
-    cells, against = assess(Assessor(endpoints, planned.attributes, said), planned.arms, config)
+    endpoints, assessors = [], []
+    for quarter in planned.quarters:
+        judging = Endpoints(quarter.judged, config)
+        judging.write_trials(quarter.folder / TRIALS)
+        of_quarter = [each for each in planned.trainings if each.quarter == quarter.number]
+        endpoints.append(judging)
+        assessors.append(Assessor(judging, quarter.attributes, read_all_said(of_quarter)))
+    cells, against = assess(Together(assessors), planned.arms, config)
+    tasks, costs = planned.quarters[0].tasks, read_costs(planned.trainings)
     return Comparison(
         recipe=planned.recipe.name,
         provisional=planned.recipe.provisional,
-        tasks=tuple(task.name for task in planned.tasks),
+        tasks=tuple(task.name for task in tasks),
         seeds=config.seeds,
         statistics=planned.fixed["statistics"],
         splits=planned.fixed["splits"],
         cells=tuple(cells),
         against=tuple(against),
-        units={task.name: _unit(task) for task in planned.tasks},
-        guesses={task.name: endpoints.guess(task) for task in planned.tasks},
+        units={task.name: _unit(task) for task in tasks},
+        guesses={
+            task.name: _guess(place, planned.quarters, endpoints)
+            for place, task in enumerate(tasks)
+        },
         verdicts=verdicts(against),
         titles={arm.name: arm.title for arm in planned.arms},
-        steps={name: tuple(each.cost.steps for each in of) for name, of in said.items()},
+        steps={name: tuple(each.steps for each in of) for name, of in costs.items()},
         revisions=read_revisions(planned.trainings),
         most_steps=planned.recipe.trainer.steps,
         cosines=tuple(read_cosines(planned.trainings)),
-        expenses=tuple(expenses(said, planned.arms)),
+        expenses=tuple(expenses(costs, planned.arms)),
     )
 
 
@@ -210,14 +265,21 @@ def _unit(task: Task) -> str:
     return head.unit if head else ""
 
 
+def _guess(place: int, quarters: Sequence[Quarter], endpoints: Sequence[Endpoints]) -> float | None:
+    """The error of the best constant answer to a task, the mean over quarters."""
+    found = [of.guess(each.tasks[place]) for each, of in zip(quarters, endpoints, strict=True)]
+    known = [guess for guess in found if guess is not None]
+    return sum(known) / len(known) if len(known) == len(found) else None
+
+
 def _write(planned: Planned) -> None:
-    """The table that the arms learn from, then the plan: with it, the comparison has begun."""
+    """The tables that the arms learn from, then the plan: with it, the comparison has begun."""
     if (planned.out / PLAN).is_file():
         return
-    folder = planned.out / "data"
-    learnt = training_utterances(planned.table)
-    Material(planned.judged, learnt, tuple(planned.attributes.values()), 1).write(folder)
-    write_table(folder / EVERYTHING, planned.table)
+    for quarter in planned.quarters:
+        folder, attributes = quarter.folder / "data", tuple(quarter.attributes.values())
+        Material(quarter.judged, quarter.learnt, attributes, 1).write(folder)
+        write_table(folder / EVERYTHING, quarter.table)
     write_json(planned.out / PLAN, planned.fixed, infinite=True)  # as a recipe's clip_norm may be
 
 

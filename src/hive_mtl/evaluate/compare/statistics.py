@@ -8,6 +8,9 @@ and with a corpus of five voices by a fifth. How few seeds there are, and how fe
 have that matter, also counts in the degrees of freedom of the interval (Satterthwaite, 1946). A
 single seed says nothing of what trainings differ by, and gives no interval. Noise of one speaker in
 one training is counted on both levels (McCullagh, Resampling and exchangeable arrays, 2000).
+
+Samples that share neither speakers nor trainings, as quarters of the voices do, are drawn each for
+itself: differences are averaged, variances added.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +44,8 @@ class Stratum:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One error of one arm.
+class Sample:
+    """One error of one arm, by some speakers and trainings.
 
     Attributes:
         values: ``(1 + draws, seeds)``: in the first row every speaker counts once, in the others
@@ -53,15 +56,41 @@ class Figure:
     values: Floats
     strata: tuple[Stratum, ...]
 
+
+@dataclass(frozen=True)
+class Figure:
+    """One error of one arm: the mean over samples with equal weights.
+
+    Attributes:
+        samples: that share neither speakers nor trainings; one or more.
+    """
+
+    samples: tuple[Sample, ...]
+
+    @classmethod
+    def of(cls, values: Floats, strata: Sequence[Stratum]) -> "Figure":
+        """The error of a single sample, see :class:`Sample`."""
+        return cls((Sample(values, tuple(strata)),))
+
     @classmethod
     def of_corpus(cls, values: Floats, speakers: int) -> "Figure":
-        """An error on one corpus."""
-        return cls(values, (Stratum(values[1:], speakers),) if speakers > 1 else ())
+        """The error of a single sample of one corpus."""
+        return cls.of(values, [Stratum(values[1:], speakers)] if speakers > 1 else [])
+
+    @classmethod
+    def together(cls, figures: Sequence["Figure"]) -> "Figure":
+        """The mean of figures whose samples share nothing."""
+        return cls(tuple(sample for figure in figures for sample in figure.samples))
+
+    @property
+    def seeds(self) -> Floats:
+        """Of each training, sample by sample: ``(samples * seeds,)``."""
+        return np.concatenate([sample.values[0] for sample in self.samples])
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds; None where it is undefined."""
-        mean = float(self.values[0].mean())
+        """Over seeds and samples; None where it is undefined."""
+        mean = float(np.mean([sample.values[0].mean() for sample in self.samples]))
         return mean if np.isfinite(mean) else None
 
 
@@ -164,6 +193,20 @@ class _Contrast:
     error: float | None = None
     freedom: float = np.inf
 
+    @classmethod
+    def mean(cls, contrasts: Sequence["_Contrast"]) -> "_Contrast":
+        """Of contrasts that are independent; undefined where one is."""
+        values = [each.value for each in contrasts if each.value is not None]
+        if len(values) < len(contrasts):
+            return cls(None)
+        value = float(np.mean(values))
+        errors = [each.error for each in contrasts if each.error is not None]
+        if len(errors) < len(contrasts):
+            return cls(value)
+        variances = [(error / len(contrasts)) ** 2 for error in errors]
+        freedom = _freedom(list(zip(variances, (each.freedom for each in contrasts), strict=True)))
+        return cls(value, sum(variances) ** 0.5, freedom)
+
     def estimate(self) -> Estimate | None:
         if self.value is None:
             return None
@@ -199,6 +242,11 @@ class _Contrast:
 
 
 def _contrast(arm: Figure, rival: Figure, factor: float, rules: Rules) -> _Contrast:
+    pairs = zip(arm.samples, rival.samples, strict=True)
+    return _Contrast.mean([_contrast_of(mine, other, factor, rules) for mine, other in pairs])
+
+
+def _contrast_of(arm: Sample, rival: Sample, factor: float, rules: Rules) -> _Contrast:
     mine, other = arm.values, factor * rival.values
     value = float(mine[0].mean() - other[0].mean())
     if not np.isfinite(value):
@@ -216,7 +264,7 @@ def _contrast(arm: Figure, rival: Figure, factor: float, rules: Rules) -> _Contr
     return _Contrast(value, variance**0.5, _freedom(parts))
 
 
-def _of_strata(arm: Figure, rival: Figure, factor: float) -> list[tuple[float, float]]:
+def _of_strata(arm: Sample, rival: Sample, factor: float) -> list[tuple[float, float]]:
     """By corpus, the variance that its speakers give to a contrast, and its degrees of freedom."""
     return [
         (

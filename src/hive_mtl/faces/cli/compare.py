@@ -44,8 +44,9 @@ def compare(
 
     Every task alone, all tasks together, and all tasks without the utterances that lack a label;
     each several times, until it no longer gains or the steps of the recipe are over. One voice in
-    four of those with several recordings is held out to judge them. A comparison that was stopped
-    goes on when the command is given again.
+    four of those with several recordings is held out to judge them; compare.quarters=[0,1,2,3]
+    holds out one quarter after the other, and judges by all. A comparison that was stopped goes on
+    when the command is given again.
 
     Args:
         recipe: The name of a recipe of the package, or a TOML file; it fixes the statistics.
