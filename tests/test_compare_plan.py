@@ -227,7 +227,8 @@ class TestFixed:
 
     def test_the_same_goes_on(self) -> None:
         refuse_changes(self.plan(), self.plan(), Path("out"))
-        moved = fixed(recipe(data={"cache": "elsewhere"}), TASKS, {}, "data")
+        helped = {"data": {"cache": "elsewhere"}, "trainer": {"workers": 3}}
+        moved = fixed(recipe(**helped), TASKS, {}, "data")
         refuse_changes(self.plan(), moved, Path("out"))
 
     def test_what_began_before_there_was_a_setting_goes_on(self) -> None:

@@ -157,6 +157,15 @@ class Recipe(BaseModel):
             return Features(self.front_end, self.mels, self.sample_rate)
         return Waves(front_end_type(self.front_end).trim)
 
+    def what_decides(self) -> dict[str, Any]:
+        """The settings that decide the weights: neither where the cache lies nor who helps."""
+        aside: dict[str, Any] = {
+            "data": {"cache", "max_failures"},
+            "trainer": {"workers"},
+            "compare": True,
+        }
+        return self.model_dump(mode="json", exclude=aside)
+
 
 def known_recipes() -> list[str]:
     """The recipes that the package carries."""

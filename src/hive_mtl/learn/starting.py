@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -136,19 +135,9 @@ def _carried(
     return carried.view_as(new)
 
 
-def _what_decides(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide the weights: not where the cache lies, nor how many workers help."""
-    aside: dict[str, Any] = {
-        "data": {"cache", "max_failures"},
-        "trainer": {"workers"},
-        "compare": True,
-    }
-    return recipe.model_dump(mode="json", exclude=aside)
-
-
 def check_same(last: Checkpoint, recipe: Recipe, materials: Materials) -> None:
     """A run goes on only as what it was."""
-    if _what_decides(last.recipe) != _what_decides(recipe):
+    if last.recipe.what_decides() != recipe.what_decides():
         raise ConfigError("--resume: the recipe differs from that of the run: choose another --out")
     same_tasks = last.header.tasks == {task.name: task.state() for task in materials.tasks}
     if not same_tasks or last.header.data_digest not in (None, materials.digest):

@@ -153,16 +153,11 @@ def fixed(
     return {
         "statistics": statistics,
         "statistics_sha256": hashlib.sha256(json.dumps(statistics).encode()).hexdigest(),
-        "recipe": _what_decides(recipe),
+        "recipe": recipe.what_decides(),
         "tasks": list(tasks),
         "data_sha256": data,
         "splits": dict(splits),
     }
-
-
-def _what_decides(recipe: Recipe) -> dict[str, Any]:
-    aside: dict[str, Any] = {"data": {"cache", "max_failures"}, "compare": True}
-    return recipe.model_dump(mode="json", exclude=aside)
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
@@ -180,7 +175,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], out: Path)
                 "statistics stay as they were fixed: choose another --out"
             )
     was_and_is = {
-        "recipe": (_what_decides(begun), now["recipe"]),
+        "recipe": (begun.what_decides(), now["recipe"]),
         "tasks": (before["tasks"], now["tasks"]),
         "data": (before["data_sha256"], now["data_sha256"]),
     }
