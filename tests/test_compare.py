@@ -182,10 +182,22 @@ def test_the_report_says_it_in_words_tables_and_pictures(
     assert "Trainings of each arm: 3 on quarter 0 of the voices; 200 draws" in told
     page = (tmp_path / "compare.html").read_text()
     assert page.count('<div class="card picture"><svg') == 2
+    assert "3 seeds on quarter 0 of the voices. The verdict on the unified model, task" in page
     assert not any(fetched in page for fetched in ("src=", "<link", "@import", "url(http"))
     assert "&lt;svg" not in page
     read = json.loads((tmp_path / "compare.json").read_text())
     assert read["verdicts"] == {"speaker": "better", "gender": "worse"}
+
+
+def test_arms_that_were_not_trained_are_told(comparison: Comparison) -> None:
+    few = {**comparison.statistics, "arms": [], "quarters": [1, 3]}
+    told, page = (
+        say(replace(comparison, statistics=few)) for say in (report.markdown, report.html)
+    )
+    assert "Of the specialists only that for speakers was trained" in told
+    assert "Trainings of each arm: 3 on each of the quarters 1, 3 of the voices" in told
+    assert "3 seeds on each of the quarters 1, 3 of the voices. The verdict" in page
+    assert "on the unified model against speaker alone + probes, task by task" in page
 
 
 def test_code_that_changed_between_trainings_is_told(comparison: Comparison) -> None:

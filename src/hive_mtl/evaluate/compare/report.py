@@ -60,6 +60,8 @@ def html(comparison: Comparison) -> str:
     return page.render(
         comparison=comparison,
         provisional=PROVISIONAL if comparison.provisional else "",
+        quarters=_quarters(comparison.statistics["quarters"]),
+        only="" if "specialists" in comparison.statistics["arms"] else f" against {PROBES}",
         sections=sections(comparison),
         forest=Markup(pictures.forest(comparison)),
         cosines=Markup(pictures.cosines(comparison)) if comparison.cosines else "",
