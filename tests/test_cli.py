@@ -503,3 +503,10 @@ def test_help_names_every_command_with_a_summary(run: Run) -> None:
         status, usage, _ = run(command, "--help")
         assert status == 0
         assert f"hive-mtl {command}" in usage
+
+
+def test_wherever_out_is_an_option_it_is_o_for_short(run: Run) -> None:
+    with_out = [name for name in cli.COMMANDS if "--out" in run(name, "--help")[1]]
+    assert {"embed", "train", "demo", "compare"} <= set(with_out)
+    for name in with_out:
+        assert "-o" in run(name, "--help")[1].split()

@@ -42,7 +42,11 @@ class RunOptions:
 _AS_THE_RECIPE_SAYS = RunOptions()
 
 
-def demo(*, speech: Path | None = None, out: Path = Path("demo")) -> int:
+def demo(
+    *,
+    speech: Path | None = None,
+    out: Annotated[Path, Parameter(("--out", "-o"))] = Path("demo"),
+) -> int:
     """Run the whole story, offline: prepare, train, evaluate, verify, and a report to look at.
 
     Args:
@@ -95,7 +99,7 @@ def train(
     /,
     *,
     data: Data,
-    out: Path | None = None,
+    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
     options: RunOptions = _AS_THE_RECIPE_SAYS,
 ) -> int:
     """Train a unified embedding, or continue one.
