@@ -16,6 +16,14 @@ import pytest
 
 from hive_mtl.evaluate.compare import report
 from hive_mtl.evaluate.compare.arms import Cost, Said
+from hive_mtl.evaluate.compare.assessing import (
+    Assessor,
+    Together,
+    _against,
+    _together,
+    assess,
+    verdicts,
+)
 from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
 from hive_mtl.evaluate.compare.parallel import run_all
 from hive_mtl.evaluate.compare.plan import Training, plan_arms
@@ -23,14 +31,8 @@ from hive_mtl.evaluate.compare.results import (
     EMBEDDINGS,
     PROBES,
     SPECIALIST,
-    Assessor,
     Comparison,
-    Together,
-    _against,
-    _together,
-    assess,
     expenses,
-    verdicts,
 )
 from hive_mtl.evaluate.compare.statistics import Figure, Rules
 from hive_mtl.evaluate.compare.traces import Cosine
@@ -97,7 +99,7 @@ def simulated() -> Comparison:
         cells=tuple(cells),
         against=tuple(against),
         units={"speaker": "", "gender": ""},
-        guesses={"speaker": 0.5, "gender": assessor.endpoints.guess(gender)},
+        guesses={"speaker": assessor.guess("speaker"), "gender": assessor.guess("gender")},
         verdicts=verdicts(against),
         titles={arm.name: arm.title for arm in arms},
         steps={"unified": (900, 1_200)},

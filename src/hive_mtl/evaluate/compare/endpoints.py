@@ -18,13 +18,11 @@ import pyarrow as pa
 from hive_mtl import metrics
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate.compare.arms import Values, class_labels, quantities, write_table
-from hive_mtl.evaluate.compare.plan import SPEAKER
 from hive_mtl.evaluate.compare.statistics import Figure, Stratum
 from hive_mtl.evaluate.embedded import EmbeddedTable, of_vectors
 from hive_mtl.evaluate.verification import pairs_among, trial_weights
 from hive_mtl.learn.comparing import CompareConfig
 from hive_mtl.learn.tasks import Task
-from hive_mtl.learn.validate import CHANCE_EER
 from hive_mtl.trials import Trials
 
 MAX_PAIRS = 200_000  # of each kind and corpus, see hive_mtl.trials.all_pairs
@@ -145,9 +143,7 @@ class Endpoints:
         return {PRIMARY: Figure.of(errors(everywhere, self.draws), strata), **found}
 
     def guess(self, task: Task) -> float | None:
-        """The error of the best constant answer to a task; None where nothing is labelled."""
-        if task.name == SPEAKER:
-            return CHANCE_EER
+        """The error of the best constant answer to an attribute; None where none is labelled."""
         if task.targets == "classes":
             classes = len(set(class_labels(task, self.table).tolist()) - {""})
             return 1 - 1 / classes if classes else None

@@ -186,8 +186,8 @@ def _probes(comparison: Comparison, tasks: Sequence[str]) -> tuple[list[str], Ro
         for each in comparison.cells
         if each.way != "head"
     }
-    arms = [UNIFIED, *(name_of("specialist", task) for task in tasks)]
-    arms = [arm for arm in arms if arm in comparison.titles]
+    trained = comparison.titles
+    arms = [a for a in (UNIFIED, *(name_of("specialist", t) for t in tasks)) if a in trained]
     return ["task", *(comparison.titles[arm] for arm in arms)], [
         [asked(comparison, task), *(of.get((task, arm), NOT_DEFINED) for arm in arms)]
         for task in tasks

@@ -1,28 +1,20 @@
 """What a comparison found: figures of every arm, differences, verdicts, costs."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from hive_mtl.evaluate.compare.arms import Cost, Said, read_cost, read_said
-from hive_mtl.evaluate.compare.endpoints import PRIMARY, Endpoints
-from hive_mtl.evaluate.compare.plan import SPEAKER, Arm, Training, name_of
+from hive_mtl.evaluate.compare.arms import Cost
+from hive_mtl.evaluate.compare.plan import Arm, Training
 from hive_mtl.evaluate.compare.statistics import (
     Difference,
-    Figure,
-    Rules,
     Verdict,
-    compare,
-    least_favourable,
-    with_corpora,
 )
 from hive_mtl.evaluate.compare.traces import Cosine
-from hive_mtl.learn.comparing import CompareConfig
-from hive_mtl.learn.tasks import Task
 
 UNIFIED = "unified"
 SPECIALIST = "the specialist"
@@ -30,7 +22,7 @@ PROBES = "speaker alone + probes"
 LABELLED = "unified, only what is labelled"
 EMBEDDINGS = "speaker alone, both by probes"
 DECIDING = (SPECIALIST, PROBES)  # the rivals that the verdict of a task is about
-Figures = Mapping[str, Figure]  # by name: over all corpora, and by corpus
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,144 +116,6 @@ class Comparison:
     expenses: tuple[Expense, ...]
 
 
-@dataclass(frozen=True)
-class Assessor:
-    """Works out the figures of arms on one quarter.
-
-    Attributes:
-        endpoints: how they are judged.
-        tasks: the attributes by name, fitted.
-        said: by name of the arm, what each training of it says.
-    """
-
-    endpoints: Endpoints
-    tasks: Mapping[str, Task]
-    said: Mapping[str, Sequence[Said]]
-
-    def own(self, task: str, arm: str) -> Figures:
-        """By its own head, or by cosines of its embeddings."""
-        said = self.said[arm]
-        if task == SPEAKER:
-            return self.endpoints.speaker([each.vectors for each in said])
-        return self.endpoints.attribute(self.tasks[task], [each.heads[task] for each in said])
-
-    def probed(self, task: str, arm: str) -> Figures:
-        """By linear probes on its embedding; cosines need none."""
-        if task == SPEAKER:
-            return self.own(task, arm)
-        said = [each.probes[task] for each in self.said[arm]]
-        return self.endpoints.attribute(self.tasks[task], said)
-
-
-@dataclass(frozen=True)
-class Together:
-    """Works out the figures of arms on all quarters, as :class:`Assessor` does on one.
-
-    Attributes:
-        quarters: one or more, which judge the same tasks.
-    """
-
-    quarters: Sequence[Assessor]
-
-    @property
-    def attributes(self) -> list[str]:
-        """The names of the tasks beside the speaker."""
-        return list(self.quarters[0].tasks)
-
-    def own(self, task: str, arm: str) -> Figures:
-        """The mean over quarters."""
-        return _together([each.own(task, arm) for each in self.quarters])
-
-    def probed(self, task: str, arm: str) -> Figures:
-        """The mean over quarters."""
-        return _together([each.probed(task, arm) for each in self.quarters])
-
-
-def _together(quarters: Sequence[Figures]) -> Figures:
-    """By name; a corpus that tells nothing of a task on a quarter is no part of its mean there."""
-    defined = [{PRIMARY: figures[PRIMARY], **_by_corpus(figures)} for figures in quarters]
-    names = dict.fromkeys(name for figures in defined for name in figures)
-    return {
-        name: Figure.together([figures[name] for figures in defined if name in figures])
-        for name in names
-    }
-
-
-def assess(
-    assessor: Together, arms: Sequence[Arm], config: CompareConfig
-) -> tuple[list[Cell], list[Against]]:
-    """The errors of all arms, and the unified model less its rivals."""
-    names = [SPEAKER, *assessor.attributes]
-    own: dict[tuple[str, str], Figures] = {}
-    probed: dict[tuple[str, str], Figures] = {}
-    for arm in arms:
-        if arm.kind == "labelled":
-            own[arm.task, arm.name] = assessor.own(arm.task, arm.name)
-            continue
-        for task in names:
-            if arm.kind == UNIFIED or arm.task == task:
-                own[task, arm.name] = assessor.own(task, arm.name)
-            if (task, arm.name) not in own or task != SPEAKER:
-                probed[task, arm.name] = assessor.probed(task, arm.name)
-    cells = [_cell(key, figures, "head") for key, figures in own.items()]
-    cells += [_cell(key, figures, "probe") for key, figures in probed.items()]
-    rules = Rules(config.margin, config.level, config.draw_seed)
-    unified = {task: own[task, UNIFIED] for task in names}
-    rivals = {
-        SPECIALIST: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "specialist"},
-        PROBES: {
-            task: probed[task, name_of("specialist", SPEAKER)] for task in assessor.attributes
-        },
-        LABELLED: {arm.task: own[arm.task, arm.name] for arm in arms if arm.kind == "labelled"},
-    }
-    against = [
-        each for name, rival in rivals.items() for each in _against(name, unified, rival, rules)
-    ]
-    by_probes = {task: probed[task, UNIFIED] for task in assessor.attributes}
-    return cells, against + _against(EMBEDDINGS, by_probes, rivals[PROBES], rules)
-
-
-def verdicts(against: Iterable[Against]) -> dict[str, Verdict]:
-    """By task, the least favourable of the verdicts against the deciding rivals."""
-    of_task: dict[str, list[Verdict]] = {}
-    for each in against:
-        if each.rival in DECIDING:
-            of_task.setdefault(each.task, []).append(each.difference.verdict)
-    return {task: least_favourable(found) for task, found in of_task.items()}
-
-
-def _cell(key: tuple[str, str], figures: Figures, way: str) -> Cell:
-    task, arm = key
-    figure = figures[PRIMARY]
-    seeds = tuple(float(v) if np.isfinite(v) else None for v in figure.seeds)
-    return Cell(task, arm, "cosine" if task == SPEAKER else way, figure.mean, seeds)
-
-
-def _against(
-    name: str, unified: Mapping[str, Figures], rival: Mapping[str, Figures], rules: Rules
-) -> list[Against]:
-    overall = compare(
-        {task: unified[task][PRIMARY] for task in rival},
-        {task: figures[PRIMARY] for task, figures in rival.items()},
-        rules,
-    )
-    found = []
-    for task, difference in overall.items():
-        corpora = compare(_by_corpus(unified[task]), _by_corpus(rival[task]), rules)
-        verdict = with_corpora(difference.verdict, corpora)
-        found.append(Against(task, name, replace(difference, verdict=verdict), corpora))
-    return found
-
-
-def _by_corpus(figures: Figures) -> dict[str, Figure]:
-    """Where there is a figure: a corpus of one language, say, tells nothing of languages."""
-    return {
-        name: figure
-        for name, figure in figures.items()
-        if name != PRIMARY and figure.mean is not None
-    }
-
-
 def expenses(costs: Mapping[str, Sequence[Cost]], arms: Sequence[Arm]) -> list[Expense]:
     """One unified model against those that learnt one task; by name of the arm, what each cost."""
     specialists = [arm.name for arm in arms if arm.kind == "specialist"]
@@ -288,20 +142,12 @@ def _expense(name: str, models: Sequence[Sequence[Cost]]) -> Expense:
     )
 
 
-def read_all_said(trainings: Sequence[Training]) -> dict[str, list[Said]]:
-    """By arm, what its trainings left behind."""
-    said: dict[str, list[Said]] = {}
+def by_arm(trainings: Sequence[Training], read: Callable[[Training], T]) -> dict[str, list[T]]:
+    """By name of the arm, what ``read`` finds of each of its trainings."""
+    found: dict[str, list[T]] = {}
     for training in trainings:
-        said.setdefault(training.arm.name, []).append(read_said(training))
-    return said
-
-
-def read_costs(trainings: Sequence[Training]) -> dict[str, list[Cost]]:
-    """By arm, what its trainings cost."""
-    costs: dict[str, list[Cost]] = {}
-    for training in trainings:
-        costs.setdefault(training.arm.name, []).append(read_cost(training))
-    return costs
+        found.setdefault(training.arm.name, []).append(read(training))
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -14,10 +14,12 @@ from hive_mtl.evaluate.compare.arms import (
     Material,
     is_done,
     read_cost,
+    read_said,
     run_arm,
     write_json,
     write_table,
 )
+from hive_mtl.evaluate.compare.assessing import Assessor, Together, assess, verdicts
 from hive_mtl.evaluate.compare.endpoints import Endpoints
 from hive_mtl.evaluate.compare.held_out import hold_out, judged_utterances, split_digests
 from hive_mtl.evaluate.compare.parallel import cores_each, run_all
@@ -33,17 +35,7 @@ from hive_mtl.evaluate.compare.plan import (
     plan_trainings,
     refuse_changes,
 )
-from hive_mtl.evaluate.compare.results import (
-    Assessor,
-    Comparison,
-    Together,
-    assess,
-    expenses,
-    read_all_said,
-    read_costs,
-    read_json,
-    verdicts,
-)
+from hive_mtl.evaluate.compare.results import Comparison, by_arm, expenses, read_json
 from hive_mtl.evaluate.compare.traces import read_cosines, read_revisions
 from hive_mtl.learn import corpora
 from hive_mtl.learn.config import Recipe
@@ -65,6 +57,7 @@ class Quarter:
         folder: of its tables and trainings.
         table: all utterances; the split says which voices are held out.
         judged: the utterances to judge.
+        learnt: the training utterances.
         tasks: that the others can teach, fitted to their training utterances.
     """
 
@@ -72,12 +65,8 @@ class Quarter:
     folder: Path
     table: pa.Table
     judged: pa.Table
+    learnt: pa.Table
     tasks: tuple[Task, ...]
-
-    @property
-    def learnt(self) -> pa.Table:
-        """The training utterances."""
-        return training_utterances(self.table)
 
     @property
     def attributes(self) -> dict[str, Task]:
@@ -173,6 +162,7 @@ def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
         quarters=tuple(quarters),
         arms=tuple(arms),
         trainings=tuple(plan_trainings(arms, config, out)),
+        # with one quarter as marked, as it was when a comparison had no other
         fixed=fixed(recipe, names, splits, _digest(quarters[0].table)),
     )
     if (before := read_json(out / PLAN)) is not None:
@@ -182,25 +172,28 @@ def plan(recipe: Recipe, data: Sequence[str], out: Path, tell: Tell) -> Planned:
 
 def _quarter(number: int, recipe: Recipe, everyone: pa.Table, out: Path, tell: Tell) -> Quarter:
     table = hold_out(everyone, number)
+    learnt = training_utterances(table)
     return Quarter(
         number=number,
         folder=folder_of(number, recipe.compare, out),
         table=table,
         judged=judged_utterances(table, recipe.compare.splits),
-        tasks=tuple(fit_tasks(recipe, training_utterances(table), set(), tell)),
+        learnt=learnt,
+        tasks=tuple(fit_tasks(recipe, learnt, set(), tell)),
     )
 
 
 def _same_tasks(quarters: Sequence[Quarter]) -> list[str]:
-    first, *others = ([task.name for task in each.tasks] for each in quarters)
-    for quarter, names in zip(quarters[1:], others, strict=True):
-        if odd := set(first) ^ set(names):
+    first, *others = quarters
+    names = [task.name for task in first.tasks]
+    for quarter in others:
+        if odd := set(names).symmetric_difference(task.name for task in quarter.tasks):
             raise DataError(
                 f"compare.quarters: {', '.join(sorted(odd))} can be learnt without quarter "
-                f"{quarter.number} or without quarter {quarters[0].number}, but not both: label "
+                f"{quarter.number} or without quarter {first.number}, but not both: label "
                 "more, name other --tasks, or compare on other quarters"
             )
-    return first
+    return names
 
 
 def run(planned: Planned, jobs: int, tell: Tell) -> Comparison:
@@ -227,15 +220,15 @@ def work(training: Training, threads: int) -> None:
 def judge(planned: Planned) -> Comparison:
     """The comparison of trainings that are all done."""
     config = planned.recipe.compare
-    endpoints, assessors = [], []
+    assessors = []
     for quarter in planned.quarters:
-        judging = Endpoints(quarter.judged, config)
-        judging.write_trials(quarter.folder / TRIALS)
+        endpoints = Endpoints(quarter.judged, config)
+        endpoints.write_trials(quarter.folder / TRIALS)
         of_quarter = [each for each in planned.trainings if each.quarter == quarter.number]
-        endpoints.append(judging)
-        assessors.append(Assessor(judging, quarter.attributes, read_all_said(of_quarter)))
-    cells, against = assess(Together(assessors), planned.arms, config)
-    tasks, costs = planned.quarters[0].tasks, read_costs(planned.trainings)
+        assessors.append(Assessor(endpoints, quarter.attributes, by_arm(of_quarter, read_said)))
+    together = Together(assessors)
+    cells, against = assess(together, planned.arms, config)
+    tasks, costs = planned.quarters[0].tasks, by_arm(planned.trainings, read_cost)
     return Comparison(
         recipe=planned.recipe.name,
         provisional=planned.recipe.provisional,
@@ -246,10 +239,7 @@ def judge(planned: Planned) -> Comparison:
         cells=tuple(cells),
         against=tuple(against),
         units={task.name: _unit(task) for task in tasks},
-        guesses={
-            task.name: _guess(place, planned.quarters, endpoints)
-            for place, task in enumerate(tasks)
-        },
+        guesses={task.name: together.guess(task.name) for task in tasks},
         verdicts=verdicts(against),
         titles={arm.name: arm.title for arm in planned.arms},
         steps={name: tuple(each.steps for each in of) for name, of in costs.items()},
@@ -263,13 +253,6 @@ def judge(planned: Planned) -> Comparison:
 def _unit(task: Task) -> str:
     head = task.describe()
     return head.unit if head else ""
-
-
-def _guess(place: int, quarters: Sequence[Quarter], endpoints: Sequence[Endpoints]) -> float | None:
-    """The error of the best constant answer to a task, the mean over quarters."""
-    found = [of.guess(each.tasks[place]) for each, of in zip(quarters, endpoints, strict=True)]
-    known = [guess for guess in found if guess is not None]
-    return sum(known) / len(known) if len(known) == len(found) else None
 
 
 def _write(planned: Planned) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+OUT = Parameter(("--out", "-o"))
 Json = Annotated[bool, Parameter("--json", help="Answer in JSON.")]
 Data = Annotated[
     tuple[str, ...],

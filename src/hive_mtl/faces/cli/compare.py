@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Data, Json, Overrides, Tasks, print_json, tell
+from hive_mtl.faces.cli.answers import OUT, Data, Json, Overrides, Tasks, print_json, tell
 
 
 @Parameter(name="*")
@@ -36,7 +36,7 @@ def compare(
     /,
     *,
     data: Data,
-    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    out: Annotated[Path | None, OUT] = None,
     options: CompareOptions = _AS_THE_RECIPE_SAYS,
     as_json: Json = False,
 ) -> int:

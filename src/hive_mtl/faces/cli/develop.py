@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError
 from hive_mtl.faces.cli.answers import (
+    OUT,
     Data,
     Json,
     Overrides,
@@ -45,7 +46,7 @@ _AS_THE_RECIPE_SAYS = RunOptions()
 def demo(
     *,
     speech: Path | None = None,
-    out: Annotated[Path, Parameter(("--out", "-o"))] = Path("demo"),
+    out: Annotated[Path, OUT] = Path("demo"),
 ) -> int:
     """Run the whole story, offline: prepare, train, evaluate, verify, and a report to look at.
 
@@ -99,7 +100,7 @@ def train(
     /,
     *,
     data: Data,
-    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    out: Annotated[Path | None, OUT] = None,
     options: RunOptions = _AS_THE_RECIPE_SAYS,
 ) -> int:
     """Train a unified embedding, or continue one.
@@ -130,7 +131,7 @@ def export(
     checkpoint: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(("--out", "-o"))],
+    out: Annotated[Path, OUT],
     data: Data = (),
 ) -> int:
     """Make an ONNX model of a checkpoint.
@@ -166,7 +167,7 @@ def export(
     return 0
 
 
-def average(*checkpoints: Path, out: Annotated[Path, Parameter(("--out", "-o"))]) -> int:
+def average(*checkpoints: Path, out: Annotated[Path, OUT]) -> int:
     """Make one checkpoint of several runs: the mean of their weights.
 
     It has no calibration.
@@ -203,7 +204,7 @@ def import_keras(
     checkpoint: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(("--out", "-o"))],
+    out: Annotated[Path, OUT],
     speakers: Path | None = None,
 ) -> int:
     """Take over a checkpoint of the original or of Deep Speaker (Keras, .h5).

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Json, print_json, tell
+from hive_mtl.faces.cli.answers import OUT, Json, print_json, tell
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def diarize(
     *,
     voices: int | None = None,
     store: Annotated[Place, Parameter(help=_STORE)] = None,
-    out: Annotated[tuple[Path, ...], Parameter(("--out", "-o"))] = (),
+    out: Annotated[tuple[Path, ...], OUT] = (),
     options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
-from hive_mtl.faces.cli.answers import Json, complain_of, print_json
+from hive_mtl.faces.cli.answers import OUT, Json, complain_of, print_json
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Recording, in_folders
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def map(  # noqa: A001 - commands are named after what they do
     place: Recording,
     /,
     *,
-    out: Annotated[Path, Parameter(("--out", "-o"))],
+    out: Annotated[Path, OUT],
     colour: str | None = None,
     options: ModelOptions = SHIPPED,
     as_json: Json = False,

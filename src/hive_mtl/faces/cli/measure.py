@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from hive_mtl.faces.cli.answers import Data, Json, complain, print_json
+from hive_mtl.faces.cli.answers import OUT, Data, Json, complain, print_json
 
 if TYPE_CHECKING:
     from hive_mtl.evaluate import Report
@@ -53,7 +53,7 @@ def evaluate(
     *,
     data: Data,
     judged: Judged = _EVERYTHING,
-    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    out: Annotated[Path | None, OUT] = None,
     card: Path | None = None,
     as_json: Json = False,
 ) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
-from hive_mtl.faces.cli.answers import Json, complain, print_json
+from hive_mtl.faces.cli.answers import OUT, Json, complain, print_json
 from hive_mtl.faces.cli.options import (
     SHIPPED,
     USUAL,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def embed(
     *sources: Recording,
-    out: Annotated[Path, Parameter(("--out", "-o"))],
+    out: Annotated[Path, OUT],
     list_file: Annotated[Path | None, Parameter("--list")] = None,
     max_failures: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     bits: Literal[256, 512, 1024] | None = None,
@@ -134,7 +134,7 @@ def calibrate(
     pairs: Path,
     /,
     *,
-    out: Annotated[Path | None, Parameter(("--out", "-o"))] = None,
+    out: Annotated[Path | None, OUT] = None,
     options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError
-from hive_mtl.faces.cli.answers import Json, print_json, tell
+from hive_mtl.faces.cli.answers import OUT, Json, print_json, tell
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def remove(name: str, /, *, store: Place = None, as_json: Json = False) -> None:
 @voices.command(sort_key=5)
 def export(
     *,
-    out: Annotated[Path, Parameter(("--out", "-o"))],
+    out: Annotated[Path, OUT],
     store: Place = None,
     as_json: Json = False,
 ) -> None:
