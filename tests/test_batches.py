@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hive_mtl.errors import DataError
+from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.backbones import parse_config
@@ -267,6 +267,15 @@ class TestBalance:
         assert (rows < 50).sum() == 30
         assert (rows >= 50).sum() == 10
 
+    def test_a_task_that_would_never_be_met_is_told_of(self) -> None:
+        voices = np.where(np.arange(100) < 50, np.arange(100) // 2, ABSENT)
+        moods = np.where(np.arange(100) < 50, ABSENT, np.arange(100) % 3)
+        config, corpora = BatchConfig(identity_share=1.0), np.zeros(100, np.int64)
+        with pytest.raises(ConfigError, match=r"identity_share.* mood, .*never be met: lower it"):
+            BatchSampler({"speaker": voices, "mood": moods}, corpora, config)
+        moods[0] = 0
+        BatchSampler({"speaker": voices, "mood": moods}, corpora, config)
+
     def test_rare_tasks_are_met_as_often_as_others(self) -> None:
         common, rare = np.zeros(1000, np.int64), np.full(1000, ABSENT)
         rare[:3] = 0
@@ -309,7 +318,12 @@ class TestBalance:
             identity_share=data.draw(st.floats(0, 1)),
             crops_per_voice=data.draw(st.integers(1, 4)),
         )
-        drawn = BatchSampler(groups, corpora_of, config).draw(np.random.default_rng(0))
+        try:
+            sampler = BatchSampler(groups, corpora_of, config)
+        except ConfigError:  # there is no attribute part
+            assert round(config.size * config.identity_share) == config.size
+            return
+        drawn = sampler.draw(np.random.default_rng(0))
         assert len(drawn) == config.size
         assert labelled[drawn].all()
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from hive_mtl.errors import DataError
+from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.settings import Rising
 
@@ -53,6 +53,7 @@ class BatchSampler:
 
     Raises:
         DataError: no utterance carries a label of any task.
+        ConfigError: a batch has no attribute part, and a task is labelled nowhere else.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class BatchSampler:
         share = config.identity_share if self._attributes else 1.0
         self._identities = round(config.size * share) if self._has_voices else 0
         self._size, self._crops_per_voice = config.size, config.crops_per_voice
+        if self._identities == self._size:
+            _check_met(groups, voices != ABSENT)
 
     def draw(self, rng: np.random.Generator) -> Integers:
         """``(batch,)`` rows."""
@@ -89,6 +92,16 @@ class BatchSampler:
             task = self._attributes[int(rng.integers(len(self._attributes)))]
             rows.append(task.row(task.group(rng), rng))
         return np.array(rows, dtype=np.int64)
+
+
+def _check_met(groups: Mapping[str, Integers], rows: npt.NDArray[np.bool_]) -> None:
+    """Every task that has labels should have some where batches are drawn."""
+    for name, group in groups.items():
+        if (group != ABSENT).any() and (group[rows] == ABSENT).all():
+            raise ConfigError(
+                f"batches.identity_share: all rows of a batch teach the speaker task, and no voice "
+                f"of it has a label for {name}, which would never be met: lower it, to 0.85 say"
+            )
 
 
 class _Groups:
