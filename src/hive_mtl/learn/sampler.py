@@ -100,7 +100,8 @@ def _check_met(groups: Mapping[str, Integers], rows: npt.NDArray[np.bool_]) -> N
         if (group != ABSENT).any() and (group[rows] == ABSENT).all():
             raise ConfigError(
                 f"batches.identity_share: all rows of a batch teach the speaker task, and no voice "
-                f"of it has a label for {name}, which would never be met: lower it, to 0.85 say"
+                f"of it has a label for {name}, which would never be met: lower it or enlarge "
+                "batches.size"
             )
 
 
