@@ -59,11 +59,12 @@ class BatchSampler:
     def __init__(
         self, groups: Mapping[str, Integers], corpora: Integers, config: BatchConfig
     ) -> None:
-        self._attributes = [
-            _Groups(group, config.class_exponent)
+        labelled = {
+            name: group
             for name, group in groups.items()
             if name != "speaker" and (group != ABSENT).any()
-        ]
+        }
+        self._attributes = [_Groups(group, config.class_exponent) for group in labelled.values()]
         voices = groups.get("speaker", np.full(len(corpora), ABSENT))
         self._has_voices = bool((voices != ABSENT).any())
         if self._has_voices:
@@ -79,7 +80,7 @@ class BatchSampler:
         self._identities = round(config.size * share) if self._has_voices else 0
         self._size, self._crops_per_voice = config.size, config.crops_per_voice
         if self._identities == self._size:
-            _check_met(groups, voices != ABSENT)
+            _check_met(labelled, voices != ABSENT)
 
     def draw(self, rng: np.random.Generator) -> Integers:
         """``(batch,)`` rows."""
@@ -94,10 +95,10 @@ class BatchSampler:
         return np.array(rows, dtype=np.int64)
 
 
-def _check_met(groups: Mapping[str, Integers], rows: npt.NDArray[np.bool_]) -> None:
+def _check_met(labelled: Mapping[str, Integers], rows: npt.NDArray[np.bool_]) -> None:
     """Every task that has labels should have some where batches are drawn."""
-    for name, group in groups.items():
-        if (group != ABSENT).any() and (group[rows] == ABSENT).all():
+    for name, group in labelled.items():
+        if (group[rows] == ABSENT).all():
             raise ConfigError(
                 f"batches.identity_share: all rows of a batch teach the speaker task, and no voice "
                 f"of it has a label for {name}, which would never be met: lower it or enlarge "

@@ -10,10 +10,7 @@ import numpy as np
 
 from hive_mtl.evaluate.compare.arms import Cost
 from hive_mtl.evaluate.compare.plan import Arm, Training
-from hive_mtl.evaluate.compare.statistics import (
-    Difference,
-    Verdict,
-)
+from hive_mtl.evaluate.compare.statistics import Difference, Verdict
 from hive_mtl.evaluate.compare.traces import Cosine
 
 UNIFIED = "unified"
