@@ -303,6 +303,25 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=r"chosen_by.*for emotion: choose from speaker"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
+    def test_a_task_that_no_batch_would_meet_before_the_data_is_prepared(
+        self, corpus: Path, tmp_path: Path
+    ) -> None:
+        with corpus.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {**row, "path": str(corpus.parent / row["path"])} for row in csv.DictReader(file)
+            ]
+        # voices with a mood have one recording each, too few for the speaker task
+        kept = [row for row in rows if not (row["mood"] and row["path"].endswith("-1.wav"))]
+        table = write_table(tmp_path / "table.csv", kept)
+        recipe = self.recipe(
+            tmp_path / "cache",
+            tasks={"speaker": {}, "mood": {}},
+            batches={"identity_share": 1.0},
+        )
+        with pytest.raises(ConfigError, match=r"identity_share.* mood, which would never be met"):
+            train(recipe, [str(table)], tmp_path / "run")
+        assert not (tmp_path / "cache").exists()
+
     def test_a_corpus_to_leave_out_that_is_not_there(
         self, corpus: Path, cache: Path, tmp_path: Path
     ) -> None:

@@ -111,15 +111,12 @@ class Batches(Dataset[Batch]):
         self._tasks, self._config, self._seed = tasks, config, seed
         self._front_end, self._augment_config = front_end, augment
         self._augmenter = Augmenter(augment)
-        labels = {task.name: task.labels_of(prepared.table) for task in tasks}
-        self._targets = {task.name: task.encode(labels[task.name]) for task in tasks}
+        self._targets = {task.name: task.encode(task.labels_of(prepared.table)) for task in tasks}
         self._speeds = max((task.speeds for task in tasks), key=len)
         self.lists: CropLists | None = None
         self.steps_per_epoch: int | None = None
         if config.counts_per_speaker is None:
-            groups = {task.name: task.groups(labels[task.name]) for task in tasks}
-            corpora = prepared.table["corpus"].combine_chunks().dictionary_encode().indices
-            self._sampler = BatchSampler(groups, corpora.to_numpy().astype(np.int64), config)
+            self._sampler = BatchSampler.of(prepared.table, tasks, config)
         else:
             self.lists = list_crops(prepared, config.counts_per_speaker, self._longest, seed)
             self._epochs = Epochs(self.lists.learnt, config.size, seed)

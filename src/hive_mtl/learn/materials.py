@@ -20,6 +20,7 @@ from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.prepare import Prepared, in_pieces, prepare
 from hive_mtl.learn.registry import suggestion
+from hive_mtl.learn.sampler import BatchSampler
 from hive_mtl.learn.surroundings import prepare_noises, prepare_rooms
 from hive_mtl.learn.tasks import Task, get_task
 from hive_mtl.learn.utterances import (
@@ -92,7 +93,8 @@ def gather(
 
     Raises:
         DataError: nothing is left to learn from, or too many recordings failed.
-        ConfigError: the best checkpoint is to be chosen by tasks that the data cannot teach.
+        ConfigError: the best checkpoint is to be chosen by tasks that the data cannot teach, or a
+            task would never be met in a batch.
     """
     table = in_pieces(without(corpora.read_all(data), recipe.data.leave_out))
     if shared := shared_voices(table):
@@ -105,8 +107,11 @@ def gather(
         )
     known, only = {task.name for task in fitted}, recipe.data.labelled
     taught = learnt if only is None else learnt.filter(_labelled(only, learnt))
-    tasks = [*fitted, *fit_tasks(recipe, taught, known, say)]
+    new = fit_tasks(recipe, taught, known, say)
+    tasks = [*fitted, *new]
     _check_chosen_by(recipe, [task.name for task in tasks])
+    if recipe.batches.counts_per_speaker is None:  # tells before hours of work what it cannot draw
+        BatchSampler.of(taught, new, recipe.batches)
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)

@@ -5,16 +5,18 @@ The attribute part draws a task, then a class, then an utterance of that class; 
 labels are met.
 """
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.settings import Rising
+from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
 Floats64 = npt.NDArray[np.float64]
@@ -81,6 +83,13 @@ class BatchSampler:
         self._size, self._crops_per_voice = config.size, config.crops_per_voice
         if self._identities == self._size:
             _check_met(labelled, voices != ABSENT)
+
+    @classmethod
+    def of(cls, table: pa.Table, tasks: Sequence[Task], config: BatchConfig) -> Self:
+        """Draws from the utterances of a table what these tasks learn by."""
+        groups = {task.name: task.groups(task.labels_of(table)) for task in tasks}
+        corpora = table["corpus"].combine_chunks().dictionary_encode().indices
+        return cls(groups, corpora.to_numpy().astype(np.int64), config)
 
     def draw(self, rng: np.random.Generator) -> Integers:
         """``(batch,)`` rows."""
