@@ -13,7 +13,8 @@ from hive_mtl.evaluate.compare.traces import Cosine
 
 FOREST_NOTE = (
     "Error of the unified model less that of its rival, in percent of the rival's error, with 95% "
-    "intervals: left of zero it errs less. The dashed line is the margin of 'not worse'."
+    "intervals: left of zero it errs less. The dashed line is the margin of 'not worse'. A hollow "
+    "mark has no interval, for want of speakers."
 )
 COSINES_NOTE = (
     "During the training of the unified model: the cosine between what the losses of two tasks ask "
@@ -63,12 +64,14 @@ def _draw(axes: Axes, place: int, found: Difference, of_task: bool, reach: float
         axes.text(0, place, " n/a", va="center", color="0.4")
         return
     value, colour = 100 * relative.value, _COLOURS[found.verdict]
+    fill = "none"
     if relative.low is not None and relative.high is not None:
         ends = [100 * relative.low, 100 * relative.high]
         axes.plot(ends, [place, place], color=colour, linewidth=2.4 if of_task else 1.2)
+        fill = "full"
     if abs(value) <= reach:
-        size = 6 if of_task else 4
-        axes.plot(value, place, "s" if of_task else "o", color=colour, markersize=size)
+        mark, size = ("s", 6) if of_task else ("o", 4)
+        axes.plot(value, place, mark, color=colour, markersize=size, fillstyle=fill)
         return
     side = 1 if value > 0 else -1
     axes.plot(side * 0.97 * reach, place, ">" if side > 0 else "<", color=colour, markersize=7)
