@@ -135,6 +135,17 @@ def test_crops_are_played_at_the_speeds_of_their_rows() -> None:
     assert pitches.tolist() == [400, 360, 440, 360]
 
 
+def test_changes_are_made_on_the_device_of_the_waves(sounds: Path) -> None:
+    """The device here computes nothing, but refuses what lies elsewhere as any other does."""
+    config = AugmentConfig(**dict.fromkeys(CHANGES, 1.0), rooms=sounds, noises=sounds)
+    changes, device = draw(config, crops()), torch.device("meta")
+    heard = changes.to(device).apply(crops().to(device))
+    assert heard.device == device
+    assert heard.shape == crops().shape
+    with pytest.raises(RuntimeError):
+        changes.apply(crops().to(device))
+
+
 def test_to_another_process_only_sounds_go_as_files(sounds: Path) -> None:
     """A loader of many processes holds many batches, and may open a thousand files."""
     config = AugmentConfig(**dict.fromkeys(CHANGES, 1.0), rooms=sounds, noises=sounds)
