@@ -99,40 +99,49 @@ def _teacher(path: Path, recipe: Recipe) -> UnifiedModel:
     return model
 
 
-def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> None:
-    """Trunk weights, and those of the heads for every class that the parent knows as well."""
+def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> dict[str, list[int]]:
+    """Trunk weights, and those of the heads for every class that the parent knows as well.
+
+    Returns:
+        By task, the outputs of its head that the parent says nothing of.
+    """
     weights = {n: w for n, w in parent.weights.items() if not n.startswith("heads.")}
     before = {task.name: task.meanings for task in parent.tasks()}
+    unknown = {}
     for task in tasks:
         head, prefix = model.heads[task.name], f"heads.{task.name}."
         of_outputs = f"{len(head) - 1}." if isinstance(head, nn.Sequential) else ""
+        unknown[task.name] = list(range(task.outputs))
         for name, new in head.state_dict().items():
             old = parent.weights.get(prefix + name)
             if old is None or task.name not in before:
                 continue
             if name.startswith(of_outputs):
-                weights[prefix + name] = _carried(old, before[task.name], new, task.meanings)
+                known, wanted = before[task.name], task.meanings
+                weights[prefix + name], unknown[task.name] = _carried(old, known, new, wanted)
             elif old.shape == new.shape:
                 weights[prefix + name] = old
     model.load_state_dict(weights, strict=False)
+    return unknown
 
 
 def _carried(
     old: Tensor, known: Sequence[Hashable], new: Tensor, wanted: Sequence[Hashable]
-) -> Tensor:
-    """``new`` with the rows of ``old`` for the outputs that both have.
+) -> tuple[Tensor, list[int]]:
+    """``new`` with the rows of ``old`` for the outputs that both have; which outputs had none.
 
     ``old`` and ``new`` are ``(outputs * rows, ...)``: a class may have several centres. Where their
     forms differ in anything but the number of outputs, it is ``new``.
     """
     if old.shape[1:] != new.shape[1:] or len(old) * len(wanted) != len(new) * len(known):
-        return new
+        return new, list(range(len(wanted)))
     place = {meaning: row for row, meaning in enumerate(known)}
     shared = [row for row, meaning in enumerate(wanted) if meaning in place]
     there = [place[wanted[row]] for row in shared]
     carried = new.clone().view(len(wanted), -1, *new.shape[1:])
     carried[shared] = old.view(len(known), -1, *old.shape[1:])[there]
-    return carried.view_as(new)
+    left = [row for row, meaning in enumerate(wanted) if meaning not in place]
+    return carried.view_as(new), left
 
 
 def check_same(last: Checkpoint, recipe: Recipe, materials: Materials) -> None:

@@ -19,6 +19,7 @@ from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.distillation import PART, Distillation
 from hive_mtl.learn.export import export_onnx
 from hive_mtl.learn.gradients import gradient_cosines
+from hive_mtl.learn.imprinting import imprint
 from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import TaskLosses, UnifiedModel, make_heads
@@ -144,15 +145,15 @@ class Run:
         torch.manual_seed(self.config.seed)
         heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
         model = UnifiedModel(recipe.make_front_end(), recipe.trunk, heads)
-        if self.parent is not None:
-            inherit(model, self.parent, tasks)
         if self.last is not None:
             check_same(self.last, recipe, self.materials)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
             self.watched = list(self.last.header.watched)
-        new = self._learning()
-        self.plain_model = model
+        elif self.parent is not None:
+            unknown, learnt = inherit(model, self.parent, tasks), self.materials.training
+            imprint(model.to(self.fabric.device), tasks, unknown, learnt, self.journal.say)
+        self.plain_model, new = model, self._learning()
         if self.freeze:
             model.requires_grad_(False)
             for task in new:
@@ -243,9 +244,8 @@ class Run:
         check_finite("gradient", norm, step, config.learning_rate)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        speech_s = batch.speech_s * self.fabric.world_size
         losses = {name: float(part.detach()) for name, part in parts.items()}
-        self.journal.step(step, losses, rate, speech_s)
+        self.journal.step(step, losses, rate, batch.speech_s * self.fabric.world_size)
 
     def _validate_and_save(self, step: int) -> None:
         if self.fabric.global_rank == 0:

@@ -14,6 +14,7 @@ from hive_mtl import metrics, trials
 from hive_mtl.calibration import balanced_weights, fit_scores
 from hive_mtl.description import ONNX_EMBEDDING, Calibration
 from hive_mtl.learn.batches import Batch
+from hive_mtl.learn.effects import replayed
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.model import Outputs, UnifiedModel
 from hive_mtl.learn.prepare import Prepared
@@ -177,17 +178,23 @@ def watch(model: UnifiedModel, batches: Iterable[Batch], tasks: list[Task]) -> d
     return {name: right[name] / count for name, count in labelled.items()}
 
 
-def embed_prepared(model: UnifiedModel, prepared: Prepared) -> Floats:
-    """Of prepared utterances, ``(utterances, dim)`` float32 of unit norm in table order."""
-    return hear(model, prepared, lambda outputs: {ONNX_EMBEDDING: outputs.embedding})[
+def embed_prepared(model: UnifiedModel, prepared: Prepared, speed: float = 1.0) -> Floats:
+    """Of prepared utterances, ``(utterances, dim)`` float32 of unit norm in table order.
+
+    Waves may be played at another speed.
+    """
+    return hear(model, prepared, lambda outputs: {ONNX_EMBEDDING: outputs.embedding}, speed)[
         ONNX_EMBEDDING
     ]
 
 
 def hear(
-    model: UnifiedModel, prepared: Prepared, read: Callable[[Outputs], Mapping[str, Tensor]]
+    model: UnifiedModel,
+    prepared: Prepared,
+    read: Callable[[Outputs], Mapping[str, Tensor]],
+    speed: float = 1.0,
 ) -> dict[str, Floats]:
-    """What ``read`` takes of what the network says of whole utterances.
+    """What ``read`` takes of what the network says of whole utterances, played at a speed.
 
     Returns:
         By the names that ``read`` gives, ``(utterances, ...)`` float32 in table order.
@@ -201,6 +208,9 @@ def hear(
             # Whole seconds: torch keeps memory for every shape it meets, so it should meet few.
             inputs = torch.from_numpy(prepared.padded(rows, prepared.kept.per_second))
             lengths = torch.from_numpy(prepared.lengths[rows])
+            if speed != 1.0:
+                inputs = replayed(inputs, round(inputs.shape[1] / speed))
+                lengths = (lengths / speed).round().long()
             taken = read(model(inputs.to(device), lengths.to(device)))
             order.append(rows)
             parts.append({name: of.float().cpu().numpy() for name, of in taken.items()})

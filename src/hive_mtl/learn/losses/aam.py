@@ -18,6 +18,8 @@ from torch.nn import functional
 from hive_mtl.learn.losses._base import LossConfig, TaskLoss, labelled, nothing
 from hive_mtl.learn.settings import Span
 
+_APART = 0.1  # of the length of a direction
+
 
 class Config(LossConfig):
     """Margin in radians; ``ramp`` is the span of training, in fractions, over which it grows."""
@@ -77,6 +79,20 @@ class Centres(nn.Module):
         self.sub_centres, self.scale = sub_centres, scale
         self.weight = nn.Parameter(torch.empty(classes * sub_centres, dim))
         nn.init.xavier_normal_(self.weight)
+
+    @torch.no_grad()
+    def begin_at(self, classes: Tensor, directions: Tensor) -> None:
+        """Turns the centres of ``classes`` ``(n,)`` to ``directions`` ``(n, dim)``.
+
+        Several centres of a class stay a little apart, or they would learn alike.
+        """
+        centres = self.weight.view(-1, self.sub_centres, self.weight.shape[1])
+        before = centres[classes]
+        length = torch.linalg.vector_norm(before, dim=2, keepdim=True)
+        turned = functional.normalize(directions.to(before)).unsqueeze(1)
+        if self.sub_centres > 1:
+            turned = functional.normalize(turned + _APART * before / length, dim=2)
+        centres[classes] = length * turned
 
     def forward(self, embedding: Tensor) -> Tensor:
         """``(batch, dim)`` -> ``(batch, classes)`` in [-scale, scale]."""
