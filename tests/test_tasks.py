@@ -199,10 +199,10 @@ class TestSpeaker:
         task = self.fit(speeds=(1.0, 0.9, 1.1))
         assert task.outputs == 6
         assert task.counts == [2, 3] * 3
-        found = {int(task.at_speed(np.int64(v), s)) for v in range(2) for s in range(3)}
-        assert found == set(range(6))
-        assert task.at_speed(np.int64(1), 0) == 1
-        assert task.at_speed(np.int64(ABSENT), 2) == ABSENT
+        voice, speed = np.array([0, 1] * 3), np.repeat([1.0, 0.9, 1.1], 2)
+        assert sorted(task.at_speeds(voice, speed)) == list(range(6))
+        assert task.at_speeds(np.array([1, ABSENT]), np.array([1.0, 1.1])).tolist() == [1, ABSENT]
+        assert task.at_speeds(np.array([1]), np.array([1.5])).tolist() == [ABSENT]
 
     def test_every_other_voice_is_a_rival_unless_the_corpus_is_the_border(self) -> None:
         targets = torch.tensor([0, 2, ABSENT])

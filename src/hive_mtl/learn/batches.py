@@ -31,6 +31,7 @@ from hive_mtl.learn.sampler import BatchConfig, BatchSampler
 from hive_mtl.learn.tasks import Task
 
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
 SHORTEST_CROP = SAMPLE_RATE // 10  # of a wave as it is heard, with its padding
 CROP_LENGTHS = 6  # from the shortest to the longest; torch keeps memory for each that it meets
 
@@ -112,7 +113,7 @@ class Batches(Dataset[Batch]):
         self._front_end, self._augment_config = front_end, augment
         self._augmenter = Augmenter(augment)
         self._targets = {task.name: task.encode(task.labels_of(prepared.table)) for task in tasks}
-        self._speeds = max((task.speeds for task in tasks), key=len)
+        self._speeds = np.array(max((task.speeds for task in tasks), key=len))
         self.lists: CropLists | None = None
         self.steps_per_epoch: int | None = None
         if config.counts_per_speaker is None:
@@ -140,7 +141,7 @@ class Batches(Dataset[Batch]):
                 self._prepared.read(int(row), int(place), self._longest)
                 for row, place in zip(crops.rows[part], crops.starts[part], strict=True)
             ]
-            speeds = np.zeros(len(cut), dtype=np.int64)
+            speeds = np.ones(len(cut))
             yield self._stack(crops.rows[part], cut, speeds, _lengths(cut), self._longest)
 
     @property
@@ -151,8 +152,8 @@ class Batches(Dataset[Batch]):
         self, rows: Integers, starts: Integers | None, size: int, rng: np.random.Generator
     ) -> Batch:
         """Crops of ``rows``, at most ``size`` long once played, and what is to happen to them."""
-        speeds = rng.integers(len(self._speeds), size=len(rows))
-        spans = np.rint(size * np.array(self._speeds)[speeds]).astype(np.int64)
+        speeds = self._speeds[rng.integers(len(self._speeds), size=len(rows))]
+        spans = np.rint(size * speeds).astype(np.int64)
         places = [None] * len(rows) if starts is None else starts
         cut = [
             self._cut(int(row), start, int(span), rng)
@@ -177,7 +178,7 @@ class Batches(Dataset[Batch]):
         return _repeated(self._prepared.read(row, int(rng.integers(spare + 1)), items), items)
 
     def _stack(
-        self, rows: Integers, cut: Sequence[Floats], speeds: Integers, lengths: Integers, size: int
+        self, rows: Integers, cut: Sequence[Floats], speeds: Numbers, lengths: Integers, size: int
     ) -> Batch:
         inputs = stacked(cut, max(size, *_lengths(cut)))
         frames = size
@@ -188,15 +189,12 @@ class Batches(Dataset[Batch]):
             lengths=torch.from_numpy(lengths),
             speech_s=float(lengths.sum()) / self._prepared.kept.per_second,
             keep=torch.ones(len(rows), self._front_end.mels, frames, dtype=torch.bool),
-            targets={task.name: self._target(task, rows, speeds) for task in self._tasks},
+            targets={
+                task.name: torch.from_numpy(task.at_speeds(self._targets[task.name][rows], speeds))
+                for task in self._tasks
+            },
             rows=torch.from_numpy(rows),
         )
-
-    def _target(self, task: Task, rows: Integers, speeds: Integers) -> Tensor:
-        targets = self._targets[task.name][rows]
-        if len(task.speeds) > 1:
-            targets = np.array([task.at_speed(t, s) for t, s in zip(targets, speeds, strict=True)])
-        return torch.from_numpy(targets)
 
 
 def _lengths(cut: Sequence[Floats]) -> Integers:

@@ -43,8 +43,8 @@ def imprint(
             continue
         wanted, classes = set(new[task.name]), task.groups(task.labels_of(prepared.table))
         placed = 0
-        for number, speed in enumerate(task.speeds):
-            outputs = np.array([task.at_speed(each, number) for each in classes])
+        for speed in task.speeds:
+            outputs = task.at_speeds(classes, np.full(len(classes), speed))
             rows = _drawn(outputs, wanted)
             if not rows.any():
                 continue

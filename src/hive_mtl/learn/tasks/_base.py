@@ -45,7 +45,7 @@ class Task(ABC):
     Config: type[TaskConfig] = TaskConfig
     default_loss: str = "softmax"
     targets: ClassVar[Literal["classes", "thresholds"]] = "classes"
-    speeds: tuple[float, ...] = (1.0,)  # playback speeds at which a recording serves this task
+    speeds: tuple[float, ...] = (1.0,)  # playback speeds that this task asks for
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,9 +84,14 @@ class Task(ABC):
         """
         return None
 
-    def at_speed(self, target: Any, speed: int) -> Any:
-        """The target of an utterance when it is played at ``speeds[speed]``."""
-        return target
+    def at_speeds(
+        self, targets: npt.NDArray[Any], speeds: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """The targets ``(batch, ...)`` of utterances that are played at ``speeds`` ``(batch,)``.
+
+        Those of recordings as they are, unless a task says otherwise.
+        """
+        return targets
 
     @property
     @abstractmethod

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pydantic import Field, PositiveInt
@@ -91,9 +92,14 @@ class TASK(ClassTask):
         corpora = _corpora(self.classes, len(self.speeds)).to(targets.device)
         return corpora[targets].unsqueeze(1) == corpora.unsqueeze(0)
 
-    def at_speed(self, target: Any, speed: int) -> Any:
-        """The same voice at another speed is another class."""
-        return target if target == ABSENT else target + speed * len(self.classes)
+    def at_speeds(
+        self, targets: npt.NDArray[Any], speeds: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """The same voice at another of the task's speeds is another class."""
+        place = {speed: number for number, speed in enumerate(self.speeds)}
+        number = np.array([place.get(speed, ABSENT) for speed in speeds.tolist()], dtype=np.int64)
+        absent = (targets == ABSENT) | (number == ABSENT)
+        return np.where(absent, ABSENT, targets + number * len(self.classes))
 
     @property
     def meanings(self) -> list[Hashable]:
