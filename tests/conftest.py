@@ -38,6 +38,20 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
     return words_to_answer
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of thirteen synthetic voices, eight to learn from and five to validate on."""
+    from learning import write_corpus  # late: it needs torch, and few test files do
+
+    return write_corpus(tmp_path_factory.mktemp("corpus"), training=8)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs of a test file keep what they prepared."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the slow end of a run where it is not what is tested."""

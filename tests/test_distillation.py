@@ -33,11 +33,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def write_teacher(path: Path, cache: Path, trunk: dict[str, Any], **changes: Any) -> Path:
     """A checkpoint of a network that nobody trained."""
     torch.manual_seed(3)

@@ -15,21 +15,11 @@ from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.model import UnifiedModel, make_heads
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.validate import embed_prepared
-from learning import tiny_recipe, write_corpus
+from learning import tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("no_export")
 
 SPEEDS = (1.0, 0.8)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus"), training=8)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 def new_run(corpus: Path, cache: Path, **loss: Any) -> tuple[UnifiedModel, Materials]:

@@ -13,22 +13,12 @@ from hive_mtl.learn import checkpoint, refit
 from hive_mtl.learn.materials import Materials, gather
 from hive_mtl.learn.prepare import Prepared
 from hive_mtl.learn.trainer import train
-from learning import TRUNK, tiny_recipe, write_corpus
+from learning import TRUNK, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("no_export")
 
 DIM = TRUNK["embedding_dim"]
 TASKS = ("gender", "age")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus"), training=8)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture

@@ -38,16 +38,6 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus"), training=8)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def run(corpus: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of sixty steps, from the table of utterances to the exported model."""
     recipe = tiny_recipe(
