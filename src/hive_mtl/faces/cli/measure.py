@@ -62,7 +62,7 @@ def evaluate(
     Args:
         model: An ONNX file, the folder of a run, or org/name on the Hugging Face Hub.
         out: The folder for the report: report.json, report.md, det.png, scores.png.
-        card: A model card to write; its figures of short and noisy speech take --conditions.
+        card: A model card to write; includes --conditions.
     """
     import hive_mtl
     from hive_mtl.evaluate import judge, judge_conditions, read_trials, take_split
