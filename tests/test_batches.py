@@ -216,6 +216,28 @@ class TestBatches:
             make(prepared, [age_of_a_column_that_is_not_there()])
 
 
+def test_a_listed_crop_is_played_at_its_speed_however_short_it_is(prepared: Prepared) -> None:
+    """The utterances are shorter than a crop, and shorter still than one that is played faster."""
+    (speaker,) = tasks = fit(prepared, "speaker", speeds=(1.0, 2.0))
+    batch = make(prepared, tasks, counts_per_speaker=(4, 1), crop_s=(1.6, 1.6))[0]
+    fast = batch.targets["speaker"] >= len(speaker.classes)
+    assert set(fast.tolist()) == {True, False}
+    heard = batch.changed().inputs
+    for wave, length, row, twice in zip(heard, batch.lengths, batch.rows, fast, strict=True):
+        own = pitch(torch.from_numpy(prepared.read(int(row))))
+        assert pitch(wave[: int(length)]) == pytest.approx(2 * own if twice else own, rel=0.1)
+        times = 2 if twice else 1
+        assert int(length) == pytest.approx(prepared.lengths[int(row)] / times, abs=1)
+
+
+def test_the_speeds_are_those_of_the_task_that_asks(prepared: Prepared) -> None:
+    """A single speed other than 1 counts, wherever the task that has it stands."""
+    names = ("gender", "speaker")
+    for order in (names, names[::-1]):
+        batch = make(prepared, fit(prepared, *order, speeds=(1.1,)))[0]
+        assert (batch.targets["speaker"] != ABSENT).all()
+
+
 def changed(batches: Batches, number: int) -> Batch:
     return batches[number].changed()
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import hive_mtl
@@ -57,6 +58,10 @@ def test_voices_are_counted_by_label_where_the_model_learnt(table, model_file):
     counts = voices_per_label(said, table)
     assert counts["gender"] == {"female": 3, "male": 3}
     assert counts["age"] == {"16 to 59": 4, "60 and over": 2}
+    nobody = table.set_column(
+        table.schema.get_field_index("speaker"), "speaker", pa.nulls(len(table), pa.string())
+    )
+    assert sum(voices_per_label(said, nobody)["gender"].values()) == len(nobody)
     elsewhere = LEARNT.model_copy(update={"corpus": "another"})
     assert voices_per_label(said.model_copy(update={"data": (elsewhere,)}), table) == {
         "gender": {},

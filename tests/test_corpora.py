@@ -320,6 +320,10 @@ def test_kaldi_segments(tmp_path):
             {"wav_scp": "r a.wav\n", "segments": "u r zero one\n", "utt2spk": "u s\n"},
             "segments: line 1 is not",
         ),
+        (
+            {"wav_scp": "r a.wav\n", "segments": "u r 0 2\nv r 5.0 3.0\n", "utt2spk": "u s\n"},
+            r"segments: line 2: ends at 3.0 s, not after it starts \(5.0 s\)",
+        ),
         ({"wav_scp": "", "utt2spk": ""}, "wav.scp: cannot be read"),
         ({"wav_scp": "u touch x |\n", "utt2spk": "u s\n"}, "holds no recordings"),
     ],

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 
+from hive_mtl.errors import DataError
 from hive_mtl.learn.crops import Crops, Epochs, list_crops
 from hive_mtl.learn.front_ends import front_end_type, known_front_ends
 from hive_mtl.learn.kept import Features, Waves
@@ -103,3 +104,10 @@ def test_features_take_two_bytes_a_band_and_frame(tmp_path: Path) -> None:
     assert shard.stat().st_size == 2 * 64 * prepared.lengths[0]
     assert prepared.read(0).shape == (64, prepared.lengths[0])
     np.testing.assert_array_equal(prepared.read(0, 10, 20), prepared.read(0)[:, 10:30])
+
+
+def test_without_a_known_speaker_there_is_nothing_to_list(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"batches\.counts_per_speaker: .*fill the column 'speaker'"
+    ):
+        list_crops(prepared_voices(tmp_path, {None: 2}), COUNTS, ITEMS, seed=0)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import soundfile
 
@@ -11,6 +12,7 @@ from hive_mtl.errors import DataError
 from hive_mtl.evaluate import dialogues
 from hive_mtl.evaluate.dialogues import compose_dialogues
 from hive_mtl.learn.utterances import conform
+from learning import CORPUS
 from voices import RATE, voice
 
 
@@ -24,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
             path = folder / f"{speaker}-{number}.wav"
             soundfile.write(path, voice(2.0 + number, seed=speaker), RATE)
             rows.append({"path": str(path), "speaker": f"s{speaker}", "duration_s": 2.0 + number})
-    return conform(pa.Table.from_pylist(rows))
+    return conform(pa.Table.from_pylist(rows), corpus=CORPUS)
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +87,18 @@ def test_too_few_voices_are_an_error(table: pa.Table) -> None:
     with pytest.raises(DataError, match="no corpus has 2 voices"):
         list(compose_dialogues(table.slice(0, 3), 1))
     unreadable = table.set_column(0, "path", pa.array(["nowhere.wav"] * len(table)))
-    with pytest.raises(DataError, match="fewer than"):
+    with pytest.raises(DataError, match="no corpus has 2 voices"):
         list(compose_dialogues(unreadable, 1))
+
+
+def test_where_a_voice_is_mostly_silent_fewer_speak(table: pa.Table, tmp_path: Path) -> None:
+    """That shows only when it is heard, and what was composed before is not lost by it."""
+    quiet = np.concatenate([voice(1.5, seed=2), np.zeros(RATE * 8, np.float32)])
+    soundfile.write(tmp_path / "quiet.wav", quiet, RATE)
+    row = {"path": str(tmp_path / "quiet.wav"), "speaker": "s2", "duration_s": 9.5}
+    others = table.filter(pc.not_equal(table["speaker"], "s2"))
+    rows = pa.concat_tables([others, conform(pa.Table.from_pylist([row]), corpus=CORPUS)])
+    assert [dialogue.voices for dialogue in compose_dialogues(rows, 3)] == [2, 2, 2]
 
 
 def test_a_recording_that_cannot_be_read_is_left_out(table: pa.Table, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import soundfile
 from hive_mtl.faces import cli
 from hive_mtl.learn.corpora import read
 from hive_mtl.learn.doctor import Finding, counts, examine
-from hive_mtl.learn.utterances import conform
+from hive_mtl.learn.utterances import conform, shared_voices
 
 RATE = 16_000
 
@@ -118,6 +118,18 @@ def test_labels_are_compared_over_the_table(table):
         "age 'old' is on this utterance only",
         "gender 'x' is on this utterance only",
     ]
+
+
+def test_splits_are_told_as_training_reads_them(table):
+    """The parts of LibriSpeech are all 'train'; so is no split, beside 'test'."""
+    rows = table(
+        [speech(seed) for seed in range(4)],
+        speaker=["ann", "ann", "bob", "bob"],
+        split=["train-clean-100", "train-clean-360", None, "test"],
+    )
+    (finding,) = examine(rows)
+    assert finding.problem == "speaker 'recordings/bob' is in split 'test', and in 'train' (row 3)"
+    assert shared_voices(rows) == ["recordings/bob"]
 
 
 def test_an_accent_is_compared_in_its_language(table):

@@ -11,7 +11,7 @@ import hive_mtl
 from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.faces.cli import main
 from hive_mtl.learn import checkpoint
-from hive_mtl.learn.original import WorkingFolder
+from hive_mtl.learn.original import Told, WorkingFolder
 from voices import RATE, voice
 
 RECIPE = """
@@ -106,7 +106,7 @@ def voice_of(audio_dir: Path) -> Path:
 
 def test_a_step_whose_work_is_missing_is_done_by_the_next(audio_dir: Path, tmp_path: Path) -> None:
     wd, tiny = tmp_path / "wd", recipe(tmp_path)
-    WorkingFolder(wd).tell(audio_dir=audio_dir)
+    WorkingFolder(wd).tell("mtl", audio_dir=audio_dir)
     shorter = ["--set", "trainer.epochs=1"]
     assert main(["train_mtl", "--working-dir", str(wd), "--recipe", tiny, *shorter]) == 0
     assert checkpoint.load(wd / "runs" / "tiny").header.recipe["trainer"]["epochs"] == 1
@@ -151,7 +151,7 @@ def test_a_second_run_goes_on_or_is_refused(
     audio_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["--working-dir", str(tmp_path / "wd"), "--recipe", recipe(tmp_path)]
-    WorkingFolder(tmp_path / "wd").tell(audio_dir=audio_dir)
+    WorkingFolder(tmp_path / "wd").tell("mtl", audio_dir=audio_dir)
     assert main(["train_mtl", *common]) == 0
     capsys.readouterr()
     assert main(["train_mtl", *common]) == 2
@@ -178,6 +178,15 @@ def test_a_rate_that_cannot_be_is_refused(
     assert not (tmp_path / "steps.json").exists()
 
 
+def test_a_rate_that_the_recipe_refuses_leaves_the_folder_as_it_was(
+    audio_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build_mfcc", "--working-dir", str(tmp_path), "--audio-dir", str(audio_dir)]
+    assert main([*words, "--recipe", "unified", "--sample-rate", "8000"]) == 2
+    assert "set data.keep = 'features'" in capsys.readouterr().err
+    assert WorkingFolder(tmp_path).told == Told()
+
+
 def test_without_a_corpus_it_says_where_to_get_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +206,6 @@ def test_crops_cannot_be_listed_for_a_recipe_that_draws_them(
     from hive_mtl.learn.original import build_model_inputs
 
     folder = WorkingFolder(tmp_path)
-    folder.tell(audio_dir=audio_dir)
+    folder.tell("mtl", audio_dir=audio_dir)
     with pytest.raises(ConfigError, match="nothing to build"):
         build_model_inputs(folder, "unified", print)

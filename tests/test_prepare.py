@@ -417,15 +417,15 @@ def test_killed_in_the_middle_it_goes_on(
 def test_long_utterances_are_cut_into_equal_parts_that_keep_their_labels() -> None:
     table = pa.table(
         {
-            "path": ["short.wav", "long.wav", "unknown.wav"],
-            "speaker": ["a", "b", "c"],
-            "start_s": [0.0, 10.0, 0.0],
-            "duration_s": pa.array([5.0, 150.0, None], pa.float64()),
+            "path": ["short.wav", "long.wav", "unknown.wav", "none.wav"],
+            "speaker": ["a", "b", "c", "d"],
+            "start_s": [0.0, 10.0, 0.0, 0.0],
+            "duration_s": pa.array([5.0, 150.0, None, 0.0], pa.float64()),
         }
     )
     parts = in_pieces(table, 60.0)
-    assert parts["path"].to_pylist() == ["short.wav", *["long.wav"] * 3, "unknown.wav"]
-    assert parts["speaker"].to_pylist() == ["a", "b", "b", "b", "c"]
-    assert parts["start_s"].to_pylist() == [0.0, 10.0, 60.0, 110.0, 0.0]
-    assert parts["duration_s"].to_pylist() == [5.0, 50.0, 50.0, 50.0, None]
+    assert parts["path"].to_pylist() == ["short.wav", *["long.wav"] * 3, "unknown.wav", "none.wav"]
+    assert parts["speaker"].to_pylist() == ["a", "b", "b", "b", "c", "d"]
+    assert parts["start_s"].to_pylist() == [0.0, 10.0, 60.0, 110.0, 0.0, 0.0]
+    assert parts["duration_s"].to_pylist() == [5.0, 50.0, 50.0, 50.0, None, 0.0]
     assert in_pieces(table.slice(0, 1)).equals(table.slice(0, 1))

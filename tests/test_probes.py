@@ -65,3 +65,10 @@ def test_probes_of_a_comparison_learn_from_what_was_learnt_alone(name: str) -> N
     else:
         assert said[:5] == pytest.approx([20.5, 60.5, 20.5, 60.5, 20.5], abs=3)
         assert np.isnan(said[5])
+
+
+def test_two_voices_of_a_class_each_are_too_few_to_choose_by() -> None:
+    vectors, voice = heard(0)
+    labels = np.array(["x", "y"])[voice % 2]
+    with pytest.raises(DataError, match="label more voices of each class"):
+        class_probe(vectors[: 2 * TAKES], labels[: 2 * TAKES], voice[: 2 * TAKES])

@@ -10,7 +10,7 @@ from torch import Tensor
 from hive_mtl.errors import ConfigError, ModelError
 from hive_mtl.learn import starting
 from hive_mtl.learn.checkpoint import Checkpoint, Header, save_weights
-from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.config import Recipe, parse_recipe
 from hive_mtl.learn.model import UnifiedModel, make_heads
 from hive_mtl.learn.slim import save_slim
 from hive_mtl.learn.starting import checkpoint_to_start_from, inherit, with_trunk_of
@@ -126,3 +126,36 @@ def test_a_frozen_parent_keeps_only_the_tasks_that_it_has(tmp_path: Path) -> Non
     assert set(with_trunk_of(wanted, parent, freeze=True).tasks) == {"mood", "gender"}
     with pytest.raises(ConfigError, match="--tasks"):
         with_trunk_of(tiny_recipe(tmp_path, tasks={"gender": {}}), parent, freeze=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("softmax", {"name": "aam"}),
+        ("aam", {"name": "softmax"}),
+        ({"name": "softmax", "hidden": 8}, {"name": "softmax", "hidden": 4}),
+        ({"name": "softmax", "hidden": 8}, "softmax"),
+    ],
+)
+def test_another_form_of_head_begins_anew_whole(tmp_path: Path, before: Any, after: Any) -> None:
+    parent = taught(tiny_recipe(tmp_path, tasks={"mood": {"loss": before}}), {"mood": "calm sad"})
+    recipe = tiny_recipe(tmp_path, tasks={"mood": {"loss": after}})
+    tasks = fitted(recipe, {"mood": "calm sad"})
+    model = network(recipe, tasks, seed=1)
+    fresh = {name: weight.clone() for name, weight in model.heads.state_dict().items()}
+    assert inherit(model, parent, tasks) == {"mood": [0, 1]}
+    for name, weight in model.heads.state_dict().items():
+        assert torch.equal(weight, fresh[name]), name
+
+
+def test_a_parent_of_another_rate_needs_kept_features(tmp_path: Path) -> None:
+    kept = {"keep": "features", "cache": str(tmp_path)}
+    slow = parse_recipe(
+        tiny_recipe(tmp_path, tasks={"mood": {}}).model_dump(mode="json")
+        | {"sample_rate": 8000, "data": kept},
+        "slow",
+    )
+    parent = taught(slow, {"mood": "calm sad"})
+    with pytest.raises(ConfigError, match=r"--from: sample_rate = 8000: waves are kept at 16000"):
+        with_trunk_of(tiny_recipe(tmp_path, tasks={"mood": {}}), parent, freeze=False)
+    assert with_trunk_of(slow, parent, freeze=False).sample_rate == 8000

@@ -124,12 +124,22 @@ def test_a_class_of_too_few_voices_is_not_learnt() -> None:
     assert task.encode(["sad", "rare", "unheard", None]).tolist() == [1, ABSENT, ABSENT, ABSENT]
 
 
+def test_the_word_none_is_a_class_and_an_empty_cell_is_none() -> None:
+    task = get_task("region")
+    cells = ["None", "None", "north", "north", None, None, None]
+    task.fit(task.labels(cells), list("abcdefg"), TaskConfig(min_speakers=2))
+    assert task.classes == ("None", "north")
+    assert task.encode(task.labels(cells)).tolist() == [0, 0, 1, 1, ABSENT, ABSENT, ABSENT]
+
+
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"unknown task 'moood'.*did you mean 'mood'\?"):
         get_task("moood", ["mood", "speaker"])
 
 
-@pytest.mark.parametrize("name", ["a.b", "type", "keys", "embedding", "waves", "lengths", ""])
+@pytest.mark.parametrize(
+    "name", ["a.b", "a/b", "type", "keys", "embedding", "waves", "lengths", ""]
+)
 def test_a_column_whose_name_cannot_be_a_head_is_one_line(name: str) -> None:
     with pytest.raises(ConfigError, match="rename the column"):
         get_task(name)

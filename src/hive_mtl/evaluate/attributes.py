@@ -13,7 +13,7 @@ from hive_mtl.errors import DataError
 from hive_mtl.evaluate.bootstrap import Bootstrap, Draw, Estimate
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.learn.tasks import get_task
-from hive_mtl.learn.tasks._base import Label
+from hive_mtl.learn.tasks._base import Label, label_spans
 from hive_mtl.use.attributes import Answer, decode
 
 Bools = npt.NDArray[np.bool_]
@@ -192,10 +192,3 @@ def _read_quantities(
         usable=~np.isnan(truth),
         confidence=np.nan_to_num(np.maximum(inside, 0) / (spans[:, 1] - spans[:, 0])),
     )
-
-
-def label_spans(labels: Sequence[Label | None]) -> Floats:
-    """From where to where the labels of a quantity reach ``(utterances, 2)``; NaN without one."""
-    nowhere = (np.nan, np.nan)
-    ends = [nowhere if label is None else (float(label[0]), float(label[1])) for label in labels]
-    return np.array(ends).reshape(-1, 2)

@@ -16,7 +16,7 @@ from hive_mtl.evaluate.groups import age_groups
 from hive_mtl.evaluate.report import Report
 from hive_mtl.learn.tasks import get_task
 from hive_mtl.learn.tasks._base import Label
-from hive_mtl.learn.utterances import training_utterances, voices
+from hive_mtl.learn.utterances import training_utterances, voice_of_each
 
 ABOUT = "about.md"  # beside a model: its attribution, and how it was trained
 _NOT_LABELLED = "not labelled"
@@ -37,12 +37,12 @@ def voices_per_label(description: ModelDescription, table: pa.Table) -> Labels:
     """
     learnt = pa.array([each.corpus for each in description.data], pa.string())
     rows = training_utterances(table.filter(pc.is_in(table["corpus"], value_set=learnt)))
-    codes, _ = voices(rows)
+    whose = voice_of_each(rows).tolist()
     counts: dict[str, dict[str, int]] = {}
     for head in description.heads:
         names = _names(head, get_task(head.task).labels_of(rows))
         of_voice: dict[int, str] = {}
-        for voice, name in zip(codes.tolist(), names, strict=True):
+        for voice, name in zip(whose, names, strict=True):
             if of_voice.get(voice, _NOT_LABELLED) == _NOT_LABELLED:
                 of_voice[voice] = name
         ranked = sorted(Counter(of_voice.values()).items(), key=lambda each: (-each[1], each[0]))

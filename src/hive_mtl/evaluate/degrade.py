@@ -21,6 +21,7 @@ from hive_mtl.audio import SAMPLE_RATE, Segment, Wave, load, trim_silence
 from hive_mtl.errors import AudioError, ConfigError, EmbeddingError
 from hive_mtl.evaluate.embedded import segments
 from hive_mtl.learn.effects import FAINTEST, MU, TELEPHONE_RATE
+from hive_mtl.learn.utterances import voice_of_each
 
 T = TypeVar("T")
 Embedder = Callable[[Iterator[tuple[Wave, int]]], Iterable[T]]
@@ -169,7 +170,7 @@ class _Waves:
         self._table, self._degradation = table, degradation
 
     def __iter__(self) -> Iterator[tuple[Wave, int]]:
-        speakers = _speakers(self._table)
+        speakers = voice_of_each(self._table).tolist()
         pool = _pool(self._table, speakers)
         for row, segment in enumerate(segments(self._table)):
             try:
@@ -200,18 +201,9 @@ def _seed(segment: Segment) -> int:
     return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8])
 
 
-def _speakers(table: pa.Table) -> list[tuple[str, object]]:
-    """Who speaks in each row; somebody else in each row where it is unknown."""
-    columns = (table["corpus"].to_pylist(), table["speaker"].to_pylist())
-    return [
-        (corpus, row if speaker is None else speaker)
-        for row, (corpus, speaker) in enumerate(zip(*columns, strict=True))
-    ]
-
-
-def _pool(table: pa.Table, speakers: list[tuple[str, object]]) -> dict[tuple[str, object], Wave]:
+def _pool(table: pa.Table, speakers: list[int]) -> dict[int, Wave]:
     """A wave of each of some speakers, the same whatever the order of the rows."""
-    pool: dict[tuple[str, object], Wave] = {}
+    pool: dict[int, Wave] = {}
     rows = list(segments(table))
     for row in sorted(range(len(rows)), key=lambda row: _seed(rows[row])):
         if speakers[row] in pool:

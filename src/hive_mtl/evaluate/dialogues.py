@@ -64,7 +64,8 @@ def compose_dialogues(table: pa.Table, count: int, seed: int = 0) -> Iterator[Di
         seed: of who speaks, when, where and through which noise.
 
     Raises:
-        DataError: no corpus has two voices with enough speech.
+        DataError: no corpus has two voices with enough speech. Where that shows only in the
+            recordings, because they are mostly silence, a dialogue has fewer voices.
     """
     corpora = _voices_by_corpus(table)
     most = max(map(len, corpora.values()), default=0)
@@ -103,10 +104,7 @@ def _voices_by_corpus(table: pa.Table) -> dict[str, Utterances]:
 
 
 def _compose(corpora: dict[str, Utterances], voices: int, rng: np.random.Generator) -> Dialogue:
-    wide = [corpus for corpus, named in corpora.items() if len(named) >= voices]
-    chances = np.sqrt([len(corpora[corpus]) for corpus in wide])  # few voices come less often
-    corpus = rng.choice(wide, p=chances / chances.sum())
-    parts = _drawn_parts(corpora[corpus], voices, rng)
+    corpus, parts = _drawn_corpus(corpora, voices, rng)
     order = rng.permutation(len(parts))
     clean, turns = _placed([parts[number] for number in order], rng)
     heard = scipy.signal.fftconvolve(clean, simulate_room(rng))[: len(clean)].astype(np.float32)
@@ -118,8 +116,25 @@ def _compose(corpora: dict[str, Utterances], voices: int, rng: np.random.Generat
 _Part = tuple[str, Wave]  # who says it, and what
 
 
+def _drawn_corpus(
+    corpora: dict[str, Utterances], most: int, rng: np.random.Generator
+) -> tuple[str, list[_Part]]:
+    """A random corpus, and what ``most`` of its voices say, or fewer where none has so many."""
+    for voices in range(most, min(VOICES) - 1, -1):
+        wide = [corpus for corpus, named in corpora.items() if len(named) >= voices]
+        while wide:
+            chances = np.sqrt([len(corpora[each]) for each in wide])  # few voices come less often
+            corpus = wide.pop(int(rng.choice(len(wide), p=chances / chances.sum())))
+            if parts := _drawn_parts(corpora[corpus], voices, rng):
+                return corpus, parts
+    raise DataError(
+        f"dialogues: no corpus has {min(VOICES)} voices with {VOICE_S[0] / 2:g} s of speech each: "
+        "give more"
+    )
+
+
 def _drawn_parts(voices: Utterances, count: int, rng: np.random.Generator) -> list[_Part]:
-    """What ``count`` random voices say."""
+    """What ``count`` random voices say; nothing where fewer have enough speech."""
     names = list(voices)
     drawn: list[list[_Part]] = []
     for place in rng.permutation(len(names)):
@@ -129,7 +144,7 @@ def _drawn_parts(voices: Utterances, count: int, rng: np.random.Generator) -> li
             drawn.append([(name, part) for part in parts])
         if len(drawn) == count:
             return [part for spoken in drawn for part in spoken]
-    raise DataError(f"dialogues: fewer than {count} voices have enough speech: give more")
+    return []
 
 
 def _parts(utterances: list[Segment], rng: np.random.Generator) -> list[Wave]:

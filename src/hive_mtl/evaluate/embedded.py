@@ -13,7 +13,7 @@ from hive_mtl.audio import Segment
 from hive_mtl.calibration import Sides
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.learn.labels import parse_gender
-from hive_mtl.learn.utterances import sessions
+from hive_mtl.learn.utterances import sessions, voice_of_each
 from hive_mtl.trials import Trials, cosines, crosses_sessions
 from hive_mtl.use.embedding import Embedding, lacks_speech
 from hive_mtl.use.model import Model
@@ -96,13 +96,8 @@ class EmbeddedTable:
 
     @cached_property
     def voice(self) -> Indices:
-        """A number for the speaker of each utterance; an unknown speaker is a voice of its own."""
-        numbers: dict[tuple[str, object], int] = {}
-        keys = [
-            (corpus, row if speaker is None else speaker)
-            for row, (corpus, speaker) in enumerate(zip(self.corpus, self.speaker, strict=True))
-        ]
-        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        """Of each utterance ``(utterances,)``: :func:`hive_mtl.learn.utterances.voice_of_each`."""
+        return voice_of_each(self.table)
 
     @cached_property
     def session(self) -> npt.NDArray[np.object_]:

@@ -5,6 +5,7 @@ has more than one utterance is asked for by one of them, which is left out of th
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,9 +161,9 @@ def _queries(rows: pa.Table) -> dict[str, int]:
     speakers = rows["speaker"].to_pylist()
     durations = rows["duration_s"].fill_null(0.0).to_pylist()
     halves = rows["same_recording"].to_pylist() if "same_recording" in rows.column_names else []
-    queries: dict[str, int] = {}
+    queries, times = dict[str, int](), Counter(speakers)
     for row, (speaker, duration) in enumerate(zip(speakers, durations, strict=True)):
-        alone = speakers.count(speaker) == 1 or (halves and halves[row] == "yes")
+        alone = times[speaker] == 1 or (halves and halves[row] == "yes")
         if not alone and duration >= QUERY_S:
             queries.setdefault(speaker, row)
     return queries

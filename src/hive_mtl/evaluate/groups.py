@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.evaluate.attributes import label_spans
 from hive_mtl.evaluate.bootstrap import FEWEST_SPEAKERS
 from hive_mtl.evaluate.verification import Verification, Verifier
 from hive_mtl.learn.tasks import get_task
-from hive_mtl.learn.tasks._base import Label
+from hive_mtl.learn.tasks._base import Label, label_spans
 
 Indices = npt.NDArray[np.int64]
 

@@ -13,12 +13,11 @@ from hive_mtl.evaluate.attributes import (
     BALANCED_ACCURACY,
     Attribute,
     judge_head,
-    label_spans,
 )
 from hive_mtl.evaluate.bootstrap import SEED, Bootstrap
 from hive_mtl.evaluate.embedded import EmbeddedTable
 from hive_mtl.learn.tasks import get_task
-from hive_mtl.learn.tasks._base import Label
+from hive_mtl.learn.tasks._base import Label, label_spans
 from hive_mtl.learn.validate import MIN_VOICES
 from hive_mtl.use.attributes import class_probabilities, ordinal_distribution
 

@@ -32,11 +32,17 @@ def class_probe(vectors: Vectors, labels: npt.NDArray[Any], voice: Voices) -> Gr
         voice: ``(utterances,)`` a number for each speaker.
 
     Raises:
-        DataError: a single voice.
+        DataError: a single voice, or too few voices of each class to choose over folds.
     """
     regression = LogisticRegression(class_weight="balanced", max_iter=2000)
     search = {"logisticregression__C": CLASS_STRENGTHS}
     folds = StratifiedGroupKFold(_folds(voice))
+    for learnt, _ in folds.split(vectors, labels, voice):
+        if len(np.unique(labels[learnt])) < 2:
+            raise DataError(
+                "a probe is chosen over folds that share no voice, and without one of them a "
+                "single class is left: label more voices of each class"
+            )
     probe = _probe(regression, search, "balanced_accuracy", folds)
     return probe.fit(vectors, labels, groups=voice)
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from hive_mtl.errors import ConfigError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint, Header
+from hive_mtl.learn.starting import FEATURES
 
-_MUST_AGREE = ("trunk", "front_end", "mels", "sample_rate")
+_MUST_AGREE = ("trunk", *FEATURES)
 
 
 def average(paths: Sequence[Path], out: Path) -> None:

@@ -113,7 +113,9 @@ class Batches(Dataset[Batch]):
         self._front_end, self._augment_config = front_end, augment
         self._augmenter = Augmenter(augment)
         self._targets = {task.name: task.encode(task.labels_of(prepared.table)) for task in tasks}
-        self._speeds = np.array(max((task.speeds for task in tasks), key=len))
+        # of the task that asks for some; the others are content with recordings as they are
+        asked = (task.speeds for task in tasks if task.speeds != (1.0,))
+        self._speeds = np.array(next(asked, (1.0,)))
         self.lists: CropLists | None = None
         self.steps_per_epoch: int | None = None
         if config.counts_per_speaker is None:
@@ -180,7 +182,7 @@ class Batches(Dataset[Batch]):
     def _stack(
         self, rows: Integers, cut: Sequence[Floats], speeds: Numbers, lengths: Integers, size: int
     ) -> Batch:
-        inputs = stacked(cut, max(size, *_lengths(cut)))
+        inputs = stacked(cut, round(size * max(1.0, speeds.max())))
         frames = size
         if inputs.ndim == 2:
             frames = int(self._front_end.frame_counts(torch.tensor(size)))

@@ -47,6 +47,7 @@ class Header(BaseModel):
     step: int = 0
     best: float | None = None  # the lowest validation error so far
     watched: tuple[float, ...] = ()  # where a plateau is looked for: one figure a validation
+    frozen: tuple[str, ...] = ()  # tasks whose heads the run leaves as they are, and the trunk too
     # by task, how strongly its head was held when it was fitted again (hive_mtl.learn.refit); None:
     # that was not done
     refitted: dict[str, float] | None = None

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hive_mtl.atomic import atomic_write
+from hive_mtl.errors import DataError
 from hive_mtl.learn.prepare import Prepared
 from hive_mtl.learn.utterances import voices
 
@@ -61,7 +62,11 @@ def list_crops(prepared: Prepared, counts: tuple[int, int], items: int, seed: in
         seed: of the draw.
 
     A voice with a single utterance is learnt from and not monitored; unknown speakers are left out.
+
+    Raises:
+        DataError: no speaker is known.
     """
+    check_speakers(prepared.table)
     codes, names = voices(prepared.table)
     who = hashlib.sha256("\n".join(names).encode() + codes.tobytes()).hexdigest()[:12]
     name = f"crops-{who}-{counts[0]}-{counts[1]}-{items}-{seed}"
@@ -71,6 +76,15 @@ def list_crops(prepared: Prepared, counts: tuple[int, int], items: int, seed: in
         _write(lists.learnt, learnt)
         _write(lists.monitor, monitor)
     return CropLists(_read(learnt), _read(monitor))
+
+
+def check_speakers(table: pa.Table) -> None:
+    """Refuses utterances of which no crops can be listed: their speakers are unknown."""
+    if not voices(table)[1]:
+        raise DataError(
+            "batches.counts_per_speaker: lists crops of each speaker, and the training data names "
+            "none: fill the column 'speaker', or leave counts_per_speaker out"
+        )
 
 
 def _draw(

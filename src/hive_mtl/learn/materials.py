@@ -18,6 +18,7 @@ from hive_mtl.errors import ConfigError, DataError
 from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.crops import check_speakers
 from hive_mtl.learn.prepare import Prepared, in_pieces, prepare
 from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.sampler import BatchSampler
@@ -29,7 +30,7 @@ from hive_mtl.learn.utterances import (
     summary,
     training_utterances,
     validation_utterances,
-    voices,
+    voice_of_each,
 )
 
 _COLUMNS = ("corpus", "speaker", "session", "start_s", "duration_s")  # beside paths and labels
@@ -109,9 +110,11 @@ def gather(
     taught = learnt if only is None else learnt.filter(_labelled(only, learnt))
     new = fit_tasks(recipe, taught, known, say)
     tasks = [*fitted, *new]
-    _check_chosen_by(recipe, [task.name for task in tasks])
+    _check_chosen_by(recipe, [task.name for task in new])
     if recipe.batches.counts_per_speaker is None:  # tells before hours of work what it cannot draw
         BatchSampler.of(taught, new, recipe.batches)
+    else:
+        check_speakers(taught)
     augment = _with_surroundings(recipe, say)
     allowed = recipe.data.max_failures
     training = _prepared(learnt, "training", recipe, allowed, say)
@@ -151,7 +154,8 @@ def fit_tasks(
         task = get_task(name, columns)
         try:
             examples = task.examples(table)
-            task.fit(task.labels_of(examples), _voices(examples), config)
+            whose = list(map(str, voice_of_each(examples)))
+            task.fit(task.labels_of(examples), whose, config)
         except DataError as error:
             if config.required or len(recipe.tasks) == 1:
                 raise
@@ -170,12 +174,6 @@ def _check_chosen_by(recipe: Recipe, taught: Sequence[str]) -> None:
             f"trainer.chosen_by: the data has too few labels for {', '.join(chosen_by)}: choose "
             f"from {', '.join(taught)}, or label more"
         )
-
-
-def _voices(table: pa.Table) -> list[str]:
-    """Names of voices; an unknown speaker is a voice of its own."""
-    codes, names = voices(table)
-    return [f"unknown {row}" if code < 0 else names[code] for row, code in enumerate(codes)]
 
 
 def _with_surroundings(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:

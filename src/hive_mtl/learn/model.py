@@ -114,6 +114,11 @@ class TaskLosses(nn.Module):
         found: Tensor = loss(read, targets)
         return found
 
+    @property
+    def answering(self) -> list[Task]:
+        """The tasks whose heads are taught; others are learnt by the embedding alone."""
+        return [task for name, task in self.tasks.items() if self.losses[name].reads == "outputs"]
+
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""
         return torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()

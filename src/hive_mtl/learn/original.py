@@ -57,13 +57,14 @@ class WorkingFolder:
                 f"{self._notes}: damaged: remove it and run build_mfcc again"
             ) from error
 
-    def tell(self, **changes: object) -> None:
-        """Keeps what a step was told.
+    def tell(self, recipe: str, **changes: object) -> None:
+        """Keeps what a step was told, if ``recipe`` can be trained so.
 
         Raises:
-            ConfigError: it cannot be.
+            ConfigError: it cannot; nothing is changed.
         """
         told = parse(Told, {**self.told.model_dump(), **changes}, "the steps")
+        self._settled(recipe, told)
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._notes) as temporary:
             temporary.write_text(told.model_dump_json(indent=1) + "\n", "utf-8")
@@ -85,7 +86,9 @@ class WorkingFolder:
 
     def recipe(self, name: str, overrides: Sequence[str] = ()) -> Recipe:
         """A recipe with what the steps were told, and then with ``overrides``."""
-        told = self.told
+        return self._settled(name, self.told, overrides)
+
+    def _settled(self, name: str, told: Told, overrides: Sequence[str] = ()) -> Recipe:
         settings: dict[str, object] = {
             "data.cache": str(self.path / "prepared"),
             "sample_rate": told.sample_rate,

@@ -149,7 +149,8 @@ def in_pieces(table: pa.Table, longest_s: float = LONGEST_S) -> pa.Table:
     length = (duration / parts)[row]
     columns = {name: table[name].take(row) for name in table.column_names}
     columns["start_s"] = pa.array(columns["start_s"].to_numpy() + part * length)
-    columns["duration_s"] = pa.array(length, mask=length == 0.0)
+    unknown = table["duration_s"].is_null().to_numpy()[row]
+    columns["duration_s"] = pa.array(length, mask=unknown)
     return pa.table(columns)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hive_mtl.errors import ConfigError, DataError, HiveError, ModelError
 from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.checkpoint import Checkpoint
-from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.config import Recipe, parse_recipe
 from hive_mtl.learn.materials import Materials
 from hive_mtl.learn.model import UnifiedModel
 from hive_mtl.learn.slim import SLIM
@@ -56,7 +56,11 @@ def _shipped() -> Path:
 
 
 def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
-    """The recipe with the parent's trunk and features, and its tasks too where those are frozen."""
+    """The recipe with the parent's trunk and features, and its tasks too where those are frozen.
+
+    Raises:
+        ConfigError: they do not go together, or freezing leaves nothing to learn.
+    """
     settings = {name: getattr(parent.recipe, name) for name in ("trunk", *FEATURES)}
     if freeze:
         if set(recipe.tasks) <= set(parent.header.tasks):
@@ -66,7 +70,8 @@ def with_trunk_of(recipe: Recipe, parent: Checkpoint, freeze: bool) -> Recipe:
             )
         kept = {n: task for n, task in parent.recipe.tasks.items() if n in parent.header.tasks}
         settings["tasks"] = {**recipe.tasks, **kept}
-    return recipe.model_copy(update=settings)
+    together = recipe.model_copy(update=settings).model_dump(mode="json")
+    return parse_recipe(together, "the recipe with the network of --from")
 
 
 def teachers_of(recipe: Recipe, freeze: bool) -> list[UnifiedModel]:
@@ -107,22 +112,34 @@ def inherit(model: UnifiedModel, parent: Checkpoint, tasks: Sequence[Task]) -> d
     """
     weights = {n: w for n, w in parent.weights.items() if not n.startswith("heads.")}
     before = {task.name: task.meanings for task in parent.tasks()}
+    theirs = parent.model().heads
     unknown = {}
     for task in tasks:
         head, prefix = model.heads[task.name], f"heads.{task.name}."
         of_outputs = f"{len(head) - 1}." if isinstance(head, nn.Sequential) else ""
         unknown[task.name] = list(range(task.outputs))
+        if task.name not in before or not _alike(head, theirs[task.name], of_outputs):
+            continue
         for name, new in head.state_dict().items():
-            old = parent.weights.get(prefix + name)
-            if old is None or task.name not in before:
-                continue
+            old = parent.weights[prefix + name]
             if name.startswith(of_outputs):
                 known, wanted = before[task.name], task.meanings
                 weights[prefix + name], unknown[task.name] = _carried(old, known, new, wanted)
-            elif old.shape == new.shape:
+            else:
                 weights[prefix + name] = old
     model.load_state_dict(weights, strict=False)
     return unknown
+
+
+def _alike(one: nn.Module, other: nn.Module, of_outputs: str) -> bool:
+    """Whether two heads are of one form, whatever their outputs."""
+
+    def form(head: nn.Module) -> list[object]:
+        weights = head.state_dict().items()
+        inner = [(name, each.shape) for name, each in weights if not name.startswith(of_outputs)]
+        return [*(type(part) for part in head.modules()), *inner]
+
+    return form(one) == form(other)
 
 
 def _carried(
@@ -144,8 +161,13 @@ def _carried(
     return carried.view_as(new), left
 
 
-def check_same(last: Checkpoint, recipe: Recipe, materials: Materials) -> None:
+def check_same(
+    last: Checkpoint, recipe: Recipe, materials: Materials, frozen: Sequence[str]
+) -> None:
     """A run goes on only as what it was."""
+    if set(last.header.frozen) != set(frozen):
+        told = "with --freeze, and the same --from" if last.header.frozen else "without --freeze"
+        raise ConfigError(f"--resume: the run began {told}: go on with it so")
     if last.recipe.what_decides() != recipe.what_decides():
         raise ConfigError("--resume: the recipe differs from that of the run: choose another --out")
     same_tasks = last.header.tasks == {task.name: task.state() for task in materials.tasks}

@@ -99,6 +99,7 @@ class Run:
     ) -> None:
         self.recipe, self.data, self.out, self.config = recipe, data, out, recipe.trainer
         self.last, self.parent, self.freeze = last, parent, freeze
+        self.frozen = tuple(parent.header.tasks) if parent and freeze else ()
         self.revision = checkpoints.git_revision()  # now: others may commit while this runs
         self.teachers = teachers_of(recipe, freeze)
         self.fabric = make_fabric(self.config.devices)
@@ -146,7 +147,7 @@ class Run:
         heads = make_heads(recipe.tasks, tasks, recipe.trunk.embedding_dim)
         model = UnifiedModel(recipe.make_front_end(), recipe.trunk, heads)
         if self.last is not None:
-            check_same(self.last, recipe, self.materials)
+            check_same(self.last, recipe, self.materials, self.frozen)
             model.load_state_dict(self.last.weights)
             self.best = math.inf if self.last.header.best is None else self.last.header.best
             self.watched = list(self.last.header.watched)
@@ -195,8 +196,7 @@ class Run:
 
     def _learning(self) -> list[Task]:
         """The tasks whose heads are not frozen."""
-        frozen = self.parent.header.tasks if self.freeze and self.parent else {}
-        return [task for task in self.materials.tasks if task.name not in frozen]
+        return [task for task in self.materials.tasks if task.name not in self.frozen]
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         """(step from 1 on, batch), made ahead by other processes, until the run is over."""
@@ -229,6 +229,8 @@ class Run:
         if self.distil is not None:
             parts[PART] = self.distil(outputs.vector, batch.inputs, batch.lengths, batch.keep)
             total = total + self.recipe.distillation.weight * parts[PART]
+        self.fabric.backward(total)
+        # not before: of several processes all then share what is no number, and all tell of it
         check_finite("loss", total, step, config.learning_rate)
         if config.cosines_every is not None and step % config.cosines_every == 0:
             with self.fabric.autocast():
@@ -237,7 +239,6 @@ class Run:
                     lambda vector: self.losses(read(vector), batch.targets), outputs.vector
                 )
             self.journal.note(step, found)
-        self.fabric.backward(total)
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=config.clip_norm, error_if_nonfinite=False
         )
@@ -273,13 +274,11 @@ class Run:
 
     def _validate(self) -> Validation:
         """On held-out voices, in float32 as the exported model computes: it is calibrated here."""
-        tasks = self.materials.tasks
-        found = validate(self.plain_model, self.materials.validation, tasks)
+        found = validate(self.plain_model, self.materials.validation, self.materials.tasks)
         if self.dataset.lists is None:
             return found
         crops = self.dataset.of_crops(self.dataset.lists.monitor)
-        # crops have the targets of what is learnt
-        return replace(found, monitor=watch(self.plain_model, crops, self._learning()))
+        return replace(found, monitor=watch(self.plain_model, crops, self.losses.answering))
 
     def _header(self, step: int, found: Validation) -> Header:
         parent = self.parent.header if self.parent else None
@@ -296,5 +295,6 @@ class Run:
             step=step,
             best=None if math.isinf(self.best) else self.best,
             watched=tuple(self.watched),
+            frozen=self.frozen,
             git_revision=self.revision,
         )

@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
 NOTES = frozenset({"utterance", "content", "text", "licence", "source", "same_recording"})
 """Columns beside :data:`SCHEMA` that tell about a row without being a label of the voice."""
 
+TRAIN = "train"  # a split whose name begins so is learnt from
+
 SECONDS_TO_HALVE = 4.0  # each half keeps the two seconds that verification asks of an utterance
 
 _SECONDS = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -75,6 +77,14 @@ def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Which voice speaks: ``(rows,)`` indices into the names 'corpus/speaker'; -1 where unknown."""
     names = pc.binary_join_element_wise(table["corpus"], table["speaker"], "/")
     return _codes(names)
+
+
+def voice_of_each(table: pa.Table) -> npt.NDArray[np.int64]:
+    """A number for the voice of each row ``(rows,)``; an unknown speaker is a voice of its own."""
+    codes, names = voices(table)
+    unknown = codes < 0
+    codes[unknown] = len(names) + np.arange(np.count_nonzero(unknown))
+    return codes
 
 
 def recordings(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -252,7 +262,7 @@ def _learnable(table: pa.Table) -> npt.NDArray[np.bool_]:
 
 def _of_split_train(table: pa.Table) -> npt.NDArray[np.bool_]:
     # A null is neither of 'train' nor of another split: the corpus leaves it to the hash rule.
-    train = pc.starts_with(pc.utf8_lower(table["split"]), "train").fill_null(True)
+    train = pc.starts_with(pc.utf8_lower(table["split"]), TRAIN).fill_null(True)
     of_train: npt.NDArray[np.bool_] = train.to_numpy()
     return of_train
 

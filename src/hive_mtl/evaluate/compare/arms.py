@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from hive_mtl.atomic import atomic_write
 from hive_mtl.description import HeadDescription
-from hive_mtl.evaluate.attributes import label_spans
 from hive_mtl.evaluate.compare.plan import EVERYTHING, Training
 from hive_mtl.evaluate.embedded import EmbeddedTable, embed_table, of_vectors
 from hive_mtl.evaluate.probes import class_probe, quantity_probe
@@ -27,6 +26,7 @@ from hive_mtl.learn import checkpoint as checkpoints
 from hive_mtl.learn.prepare import in_pieces, prepare
 from hive_mtl.learn.starting import LAST
 from hive_mtl.learn.tasks import Task, get_task
+from hive_mtl.learn.tasks._base import label_spans
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.utterances import training_utterances
 from hive_mtl.learn.validate import embed_prepared

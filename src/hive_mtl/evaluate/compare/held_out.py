@@ -78,7 +78,7 @@ def split_digests(table: pa.Table, splits: Sequence[str]) -> dict[str, dict[str,
         "validation": validation_utterances(table),
         "judged": judged_utterances(table, splits),
     }
-    names = {part: set(voices(rows)[1]) - {None} for part, rows in parts.items()}
+    names = {part: set(voices(rows)[1]) for part, rows in parts.items()}
     for part, others in (
         ("training", "validation"),
         ("training", "judged"),

@@ -41,7 +41,8 @@ class Judged:
     @property
     def corpora(self) -> list[str]:
         """Those whose voices are clustered together."""
-        return [] if self.clustered is None else self.clustered.split(",")
+        names = () if self.clustered is None else self.clustered.split(",")
+        return list(dict.fromkeys(name.strip() for name in names))
 
 
 _EVERYTHING = Judged()

@@ -67,8 +67,8 @@ def build_mfcc(
     from hive_mtl.learn import original
 
     folder = original.WorkingFolder(working_dir.expanduser())
-    folder.recipe(recipe)  # before anything is changed
-    folder.tell(audio_dir=audio_dir and audio_dir.expanduser().resolve(), sample_rate=sample_rate)
+    where = audio_dir and audio_dir.expanduser().resolve()
+    folder.tell(recipe, audio_dir=where, sample_rate=sample_rate)
     materials = original.build_mfcc(folder, recipe, tell)
     print(f"{folder.path}: features are kept; hive-mtl build_model_inputs is the next step")
     return complain_of(materials.failures)
@@ -89,7 +89,7 @@ def build_model_inputs(
 
     folder = original.WorkingFolder(working_dir.expanduser())
     if counts_per_speaker is not None:
-        folder.tell(counts_per_speaker=_counts(counts_per_speaker))
+        folder.tell(recipe, counts_per_speaker=_counts(counts_per_speaker))
     lists = original.build_model_inputs(folder, recipe, tell)
     print(
         f"{folder.path}: {len(lists.learnt)} crops to learn from, {len(lists.monitor)} to monitor; "

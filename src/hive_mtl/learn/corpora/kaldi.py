@@ -75,7 +75,14 @@ def _utterances(path: Path, recordings: pa.Table) -> pa.Table:
     _refuse_nulls(path / "segments", parts, "<utterance> <recording> <start> <end>")
     start, end = (pc.struct_field(parts, name).cast(pa.float64()) for name in ("start", "end"))
     # Kaldi writes the end -1 for a segment that goes on to the end of the recording.
-    duration = pc.if_else(pc.greater(end, start), pc.subtract(end, start), None)
+    to_the_end = pc.equal(end, -1.0)
+    duration = pc.if_else(to_the_end, None, pc.subtract(end, start))
+    backwards = pc.index(pc.less_equal(duration, 0.0), True).as_py()
+    if backwards >= 0:
+        raise DataError(
+            f"{path / 'segments'}: line {backwards + 1}: ends at {end[backwards]} s, not after it "
+            f"starts ({start[backwards]} s): mend it, or write -1 for the end of the recording"
+        )
     return pa.table(
         {
             "utterance": segments["key"],

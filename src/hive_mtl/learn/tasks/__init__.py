@@ -43,6 +43,6 @@ def get_task(name: str, columns: list[str] | None = None) -> Task:
             f"unknown task '{name}', and the data has no such column"
             f"{registry.suggestion(name, choices)}"
         )
-    if not name or "." in name or name in _TAKEN or hasattr(nn.ModuleDict(), name):
+    if not name or {*"./"} & {*name} or name in _TAKEN or hasattr(nn.ModuleDict(), name):
         raise ConfigError(f"'{name}' cannot be the name of a task: rename the column")
     return ClassTask(name)

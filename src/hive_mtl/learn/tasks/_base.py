@@ -184,7 +184,8 @@ class ClassTask(Task):
     def encode(self, labels: Sequence[Label | None]) -> npt.NDArray[Any]:
         """``(utterances,)`` int64; -1 where absent or of a class that was not learnt."""
         index = {name: number for number, name in enumerate(self.classes)}
-        return np.array([index.get(str(label), ABSENT) for label in labels], dtype=np.int64)
+        known = (ABSENT if each is None else index.get(str(each), ABSENT) for each in labels)
+        return np.fromiter(known, np.int64, len(labels))
 
     def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
         """The class itself."""
@@ -215,3 +216,10 @@ class ClassTask(Task):
     def restore(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         self.classes, self._counts = tuple(state["classes"]), list(state["counts"])
+
+
+def label_spans(labels: Sequence[Label | None]) -> npt.NDArray[np.float64]:
+    """From where to where labels of a quantity reach ``(utterances, 2)``; NaN without one."""
+    nowhere = (float("nan"), float("nan"))
+    spans = [nowhere if label is None else (float(label[0]), float(label[1])) for label in labels]
+    return np.array(spans, dtype=np.float64).reshape(-1, 2)

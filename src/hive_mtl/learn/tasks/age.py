@@ -11,7 +11,7 @@ from hive_mtl.description import HeadDescription
 from hive_mtl.errors import DataError
 from hive_mtl.learn.labels import parse_age
 from hive_mtl.learn.losses._base import ABSENT
-from hive_mtl.learn.tasks._base import Label, Task, TaskConfig
+from hive_mtl.learn.tasks._base import Label, Task, TaskConfig, label_spans
 
 # Close together where voices change fast and in steps of five years beyond.
 THRESHOLDS = (7.0, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, *map(float, range(25, 85, 5)))
@@ -46,7 +46,7 @@ class TASK(Task):
 
     def encode(self, labels: Sequence[Label | None]) -> npt.NDArray[Any]:
         """``(utterances, thresholds)`` float32: 1 older, 0 not, NaN left open by the label."""
-        span = _spans(labels)
+        span = label_spans(labels)
         thresholds = np.array(THRESHOLDS)
         targets = np.full((len(labels), len(thresholds)), np.nan, dtype=np.float32)
         targets[span[:, :1] >= thresholds] = 1.0
@@ -55,7 +55,7 @@ class TASK(Task):
 
     def groups(self, labels: Sequence[Label | None]) -> npt.NDArray[np.int64]:
         """The band between two thresholds that holds the middle of the label."""
-        middle = _spans(labels).mean(axis=1)
+        middle = label_spans(labels).mean(axis=1)
         bands = np.searchsorted(np.array(THRESHOLDS), middle, side="right")
         return np.where(np.isnan(middle), ABSENT, bands).astype(np.int64)
 
@@ -86,10 +86,3 @@ class TASK(Task):
     def restore(self, state: dict[str, Any]) -> None:
         """From a checkpoint."""
         self._counts = list(state["counts"])
-
-
-def _spans(labels: Sequence[Label | None]) -> npt.NDArray[np.float64]:
-    """``(utterances, 2)`` low and high; NaN where not labelled."""
-    missing = (float("nan"), float("nan"))
-    spans = [missing if label is None else (float(label[0]), float(label[1])) for label in labels]
-    return np.array(spans, dtype=np.float64).reshape(-1, 2)
