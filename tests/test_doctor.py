@@ -109,14 +109,14 @@ def test_labels_are_compared_over_the_table(table):
     assert kinds(found) == [
         (3, "gender"),
         (3, "two splits"),
-        (6, "label seen once"),
-        (6, "label seen once"),
+        (6, "label not understood"),
+        (6, "label not understood"),
     ]
     assert [finding.problem for finding in found] == [
         "speaker 'recordings/ann' is male in 1 utterances, female in 2",
         "speaker 'recordings/ann' is in split 'test', and in 'train' (row 1)",
-        "age 'old' is on this utterance only",
-        "gender 'x' is on this utterance only",
+        "age 'old', on 1 utterances, is no years from 0 to 120, no range of years and no decade",
+        "gender 'x', on 1 utterances, is neither male nor female",
     ]
 
 
@@ -130,6 +130,20 @@ def test_splits_are_told_as_training_reads_them(table):
     (finding,) = examine(rows)
     assert finding.problem == "speaker 'recordings/bob' is in split 'test', and in 'train' (row 3)"
     assert shared_voices(rows) == ["recordings/bob"]
+
+
+def test_a_label_that_is_none_is_told_once_however_often_it_comes(table):
+    rows = table(
+        [speech(seed) for seed in range(4)],
+        speaker=["ann", "ann", "bob", "bob"],
+        age=["300", "300", "-5", "34"],
+        gender=["mael", "mael", "f", "f"],
+    )
+    assert [(each.row, each.kind) for each in examine(rows)] == [
+        (1, "label not understood"),
+        (1, "label not understood"),
+        (3, "label not understood"),
+    ]
 
 
 def test_an_accent_is_compared_in_its_language(table):

@@ -43,11 +43,15 @@ def among(*voices: Voice, enrolled: int | None = None) -> Nearest:
     prior=st.floats(0.001, 0.999),
     k=st.integers(1, SCORED),
 )
-def test_candidates_and_unknown_sum_to_one(model, seed, count, prior, k) -> None:
+def test_candidates_and_unknown_are_a_distribution(model, seed, count, prior, k) -> None:
+    """How many are listed changes nothing about any of them."""
     near = among(*(heard(seed, place) for place in range(count)))
     found = decide(model, heard(seed, 999), near, Inquiry(k=k, prior=prior))
     probabilities = [each.probability for each in found.candidates]
-    assert sum(probabilities) + found.unknown == pytest.approx(1)
+    whole = decide(model, heard(seed, 999), near, Inquiry(k=SCORED, prior=prior))
+    everyone = [each.probability for each in whole.candidates]
+    assert sum(everyone) + whole.unknown == pytest.approx(1)
+    assert probabilities == everyone[:k]
     assert probabilities == sorted(probabilities, reverse=True)
     assert len(found.candidates) == min(k, count)
     assert found.enrolled == count

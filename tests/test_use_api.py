@@ -1,5 +1,6 @@
 """What a user of a model relies on: embed, verify, attributes and files of vectors."""
 
+import dataclasses
 import io
 import re
 import subprocess
@@ -269,6 +270,22 @@ class TestVerify:
         expected = closeness(vectors[0] + vectors[1], vectors[2])
         assert model.verify([one, two], three).score == pytest.approx(expected, abs=1e-4)
         assert model.verify((one, two), [three]).score == pytest.approx(expected, abs=1e-4)
+
+    def test_embeddings_that_were_kept_are_compared_as_their_recordings(
+        self, model, recording
+    ) -> None:
+        other = (voice(3, seed=2), RATE)
+        expected = model.verify(recording, [other, (voice(2, seed=3), RATE)])
+        kept, another = model.embed(recording), model.embed(other)
+        found = model.verify(kept, [another, (voice(2, seed=3), RATE)])
+        assert found.score == pytest.approx(expected.score, abs=1e-6)
+        assert found.probability == pytest.approx(expected.probability, abs=1e-6)
+        stranger = dataclasses.replace(kept, model_id="another-0")
+        with pytest.raises(hive.ModelError, match="made by another-0"):
+            model.verify(stranger, recording)
+        short = model.embed((voice(0.5, seed=1), RATE))
+        with pytest.raises(hive.AudioError, match="an embedding: not enough speech"):
+            model.verify(short, recording)
 
     def test_a_recording_counts_once_on_its_side(self, model, tmp_path) -> None:
         paths = [tmp_path / f"{seed}.wav" for seed in range(2)]

@@ -9,8 +9,12 @@
 Names are imported when they are first used, so that ``import hive_mtl`` costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# ONNX Runtime sends its maker what it is used for, unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from hive_mtl.audio import Segment, Source

@@ -33,15 +33,18 @@ _ADVICE = {
     "clipped": "record anew at a lower level, or remove the row",
     "duplicate": "remove one of the rows, and check whose voice it is",
     "two splits": "keep all utterances of a speaker in one split, or training leaves them all out",
+    "label not understood": "correct it, or leave it: it counts as not labelled",
     "label seen once": "correct the label, empty it, or add recordings with it",
     "gender": "correct the gender, or the speaker",
 }
 
 _CLASS_OF: dict[str, Callable[[str], str | None]] = {
-    "gender": lambda cell: parse_gender(cell) or cell,
-    "age": lambda cell: (
-        None if parse_age(cell) else cell
-    ),  # years are no classes; typing errors are
+    "gender": parse_gender,
+    "age": lambda _: None,  # years are no classes
+}
+_UNDERSTOOD: dict[str, tuple[Callable[[str], object], str]] = {
+    "gender": (parse_gender, "neither male nor female"),
+    "age": (parse_age, "no years from 0 to 120, no range of years and no decade"),
 }
 
 
@@ -52,8 +55,8 @@ class Finding:
     Attributes:
         row: which utterance of the data, counted from 1.
         path: its recording.
-        kind: missing, unreadable, silent, too short, clipped, duplicate, two splits, label seen
-            once, or gender.
+        kind: missing, unreadable, silent, too short, clipped, duplicate, two splits, label not
+            understood, label seen once, or gender.
         problem: what is wrong.
         advice: what to do.
         data: what the row is counted in; None where there is only one.
@@ -102,6 +105,7 @@ def examine(
         *_sound_problems(table, places, progress, workers or cores()),
         *_speakers_in_two_splits(table, places),
         *_inconsistent_genders(table),
+        *_labels_not_understood(table),
         *_labels_seen_once(table),
     ]
     paths = table["path"]
@@ -221,6 +225,21 @@ def _inconsistent_genders(table: pa.Table) -> Iterator[Problem]:
             "gender",
             f"speaker '{voice}' is {other} in {times} utterances, {usual} in {usually}",
         )
+
+
+def _labels_not_understood(table: pa.Table) -> Iterator[Problem]:
+    """Each of them once, where it comes first."""
+    for column, (parse, why) in _UNDERSTOOD.items():
+        if column not in table.column_names:
+            continue
+        encoded = pc.dictionary_encode(table[column]).unify_dictionaries().combine_chunks()
+        code = encoded.indices.fill_null(-1).to_numpy()
+        times = np.bincount(code[code >= 0], minlength=len(encoded.dictionary))
+        for number, cell in enumerate(encoded.dictionary.to_pylist()):
+            if parse(cell) is None:
+                row = int(np.argmax(code == number))
+                problem = f"{column} '{cell}', on {times[number]} utterances, is {why}"
+                yield row, "label not understood", problem
 
 
 def _labels_seen_once(table: pa.Table) -> Iterator[Problem]:

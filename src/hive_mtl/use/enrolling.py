@@ -13,7 +13,7 @@ from hive_mtl.use.comparing import compare
 from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.stores import Sample
-from hive_mtl.use.verify import Side, place_of, recordings_of
+from hive_mtl.use.verify import Recordings, place_of, recordings_of
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -50,7 +50,7 @@ def check_text(what: str, text: str) -> str:
     return text
 
 
-def samples_of(model: "Model", recordings: Side) -> list[Sample]:
+def samples_of(model: "Model", recordings: Recordings) -> list[Sample]:
     """What is kept of each recording.
 
     Raises:

@@ -100,11 +100,11 @@ def _problems_in_one_line(name: str, feature: str) -> Iterator[None]:
     try:
         import huggingface_hub.errors as problems
         from httpx2 import HTTPError
+        from huggingface_hub.utils import logging as hub_logging
     except ModuleNotFoundError as error:
         raise MissingExtraError(feature, "hub") from error
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it tells of every attempt
+    level = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # it tells of every attempt
     try:
         yield
     except problems.HFValidationError as error:
@@ -119,7 +119,7 @@ def _problems_in_one_line(name: str, feature: str) -> Iterator[None]:
             f"check the name, or {_LOG_IN}"
         ) from error
     except problems.LocalEntryNotFoundError as error:
-        raise _unreachable(name) from error
+        raise _not_here(name) from error
     except problems.EntryNotFoundError as error:
         raise ModelError(
             f"{name}: on the Hub, but without a {NETWORK}, so not a model of Hive-MTL"
@@ -132,18 +132,16 @@ def _problems_in_one_line(name: str, feature: str) -> Iterator[None]:
         why = " ".join(str(error).split())
         raise ModelError(f"{name}: the Hub does not take this ({why}): correct it") from error
     except (HTTPError, ConnectionError, problems.XetDownloadError) as error:
-        raise _unreachable(name) from error
+        raise ModelError(f"{name}: the Hub cannot be reached: check the network") from error
     finally:
-        logger.setLevel(level)
+        hub_logging.set_verbosity(level)
 
 
-def _unreachable(name: str) -> ModelError:
+def _not_here(name: str) -> ModelError:
     from huggingface_hub.constants import is_offline_mode
 
     if is_offline_mode():
-        return ModelError(
-            f"{name}: not in the Hub's cache, and HF_HUB_OFFLINE is set: unset it once"
-        )
-    return ModelError(
-        f"{name}: not in the Hub's cache, and the Hub cannot be reached: check the network"
-    )
+        why = "HF_HUB_OFFLINE is set: check the name, or unset it once"
+    else:
+        why = "the Hub cannot be reached: check the name and the network"
+    return ModelError(f"{name}: no such file or folder here, nor in the Hub's cache, and {why}")

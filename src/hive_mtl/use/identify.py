@@ -57,10 +57,9 @@ class Identity:
 
     Attributes:
         name: of the voice; None is 'unknown': nobody's of those enrolled.
-        candidates: the likeliest first. Enrolled voices that are not listed have no probability:
-            theirs goes to those listed, in proportion.
-        unknown: the probability that nobody of those enrolled is heard; with the candidates' it
-            sums to 1.
+        candidates: the likeliest first.
+        unknown: the probability that nobody of those enrolled is heard. What is left to 1 after it
+            and the candidates' is that of the enrolled voices that are not listed.
         enrolled: how many voices there are.
     """
 
@@ -134,7 +133,7 @@ def decide(model: "Model", voice: Voice, near: Nearest, search: Inquiry) -> Iden
     total = float(np.logaddexp.reduce(log_odds))  # of 'enrolled' against 'unknown'
     unknown = float(np.exp(-np.logaddexp(0.0, total)))
     order = np.argsort(-found.llr, kind="stable")[: search.k]
-    share = np.exp(log_odds[order] - np.logaddexp.reduce(log_odds[order]))
+    share = np.exp(log_odds[order] - total)
     candidates = tuple(
         Candidate(
             name=near.neighbours[place].name,

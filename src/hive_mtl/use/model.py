@@ -181,7 +181,7 @@ class Model:
         """Tells whether two sides are the same voice; not a proof of identity, no anti-spoofing.
 
         Args:
-            a: a recording as for :meth:`embed`, or a list of recordings of one voice.
+            a: a recording as for :meth:`embed`, its :class:`Embedding`, or several of one voice.
             b: likewise.
             false_alarm: the share of pairs of different voices that is meant to pass for the same:
                 0.1, 0.01 or 0.001. Of recordings unlike those of the calibration more may pass.
@@ -192,7 +192,7 @@ class Model:
             AudioError: a recording fails, or a side has less than a second of speech, or noise
                 swallows it.
             ConfigError: the model is not calibrated for ``false_alarm``, or ``prior`` is none.
-            ModelError: the model is not calibrated at all.
+            ModelError: the model is not calibrated at all, or an embedding is of another.
         """
         return verify(self, a, b, false_alarm=false_alarm, prior=prior)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 from hive_mtl.audio import Segment, Source, describe_source
-from hive_mtl.errors import AudioError, EmbeddingError
+from hive_mtl.errors import AudioError, EmbeddingError, ModelError
 from hive_mtl.use.comparing import calibration_of, compare
 from hive_mtl.use.embedding import Embedding, require_speech
 from hive_mtl.use.scoring import Voice, pooled, probability, threshold
@@ -17,8 +17,12 @@ from hive_mtl.use.scoring import Voice, pooled, probability, threshold
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
 
-Side = Source | Sequence[Source]
+Recordings = Source | Sequence[Source]
 """One recording, or several of one voice."""
+Heard = Source | Embedding
+"""A recording, or what the model made of it before."""
+Side = Heard | Sequence[Heard]
+"""One of them, or several of one voice."""
 
 FALSE_ALARM = 0.01
 PRIOR = 0.5
@@ -49,7 +53,7 @@ def verify(
     enough = threshold(calibration_of(model), false_alarm)
     probability(0.0, prior)  # a prior that cannot be is refused before any work
     sides = recordings_of(a), recordings_of(b)
-    embedded = model.embed_stream(chain(*sides))
+    embedded = _embedded(model, list(chain(*sides)))
     left, right = (_voice(side, embedded) for side in sides)
     found = compare(model, [left], [right])
     score, needed = float(found.cosine[0]), float(found.needed(enough)[0])
@@ -61,20 +65,28 @@ def verify(
     )
 
 
-def recordings_of(side: Side) -> Sequence[Source]:
+@overload
+def recordings_of(side: Recordings) -> Sequence[Source]: ...
+
+
+@overload
+def recordings_of(side: Side) -> Sequence[Heard]: ...
+
+
+def recordings_of(side: Side) -> Sequence[Heard]:
     """The recordings of a side, each once; ``(samples, sample_rate)`` is one recording, not two.
 
     Raises:
         AudioError: there is none.
     """
     if not isinstance(side, list | tuple) or (len(side) == 2 and isinstance(side[1], Real)):
-        return [cast(Source, side)]
+        return [cast(Heard, side)]
     if not side:
         raise AudioError("no recordings on one side: give one or more")
     return list({place_of(each) or number: each for number, each in enumerate(side)}.values())
 
 
-def place_of(source: Source) -> tuple[str, float, float | None] | None:
+def place_of(source: Heard) -> tuple[str, float, float | None] | None:
     """The absolute path, the start and the duration, as a sample has them; None if no file."""
     match source:
         case Segment(path=path, start_s=start_s, duration_s=duration_s):
@@ -84,14 +96,36 @@ def place_of(source: Source) -> tuple[str, float, float | None] | None:
     return None
 
 
-def _voice(side: Sequence[Source], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:
+def _embedded(model: "Model", recordings: Sequence[Heard]) -> Iterator[Embedding | EmbeddingError]:
+    """An embedding of each, in order; those that are given stay as they are.
+
+    Raises:
+        ModelError: one that is given was made by another model.
+    """
+    model_id = model.description.model_id
+    for each in recordings:
+        if isinstance(each, Embedding) and each.model_id != model_id:
+            raise ModelError(
+                f"an embedding: made by {each.model_id}, and this model is {model_id}: embed its "
+                "recording again"
+            )
+    made = model.embed_stream(each for each in recordings if not isinstance(each, Embedding))
+    for each in recordings:
+        yield each if isinstance(each, Embedding) else next(made)
+
+
+def _name(recording: Heard) -> str:
+    return "an embedding" if isinstance(recording, Embedding) else describe_source(recording)
+
+
+def _voice(side: Sequence[Heard], embedded: Iterator[Embedding | EmbeddingError]) -> Voice:
     embeddings = []
     for _, result in zip(side, embedded, strict=False):
         if isinstance(result, EmbeddingError):
             raise AudioError(str(result))
         embeddings.append(result)
     voice = pooled(embeddings)
-    require_speech(", ".join(map(describe_source, side)), voice.speech_seconds, voice.snr_db)
+    require_speech(", ".join(map(_name, side)), voice.speech_seconds, voice.snr_db)
     return voice
 
 
@@ -100,6 +134,7 @@ def voice_of(model: "Model", side: Side) -> Voice:
 
     Raises:
         AudioError: a recording fails, or they have too little speech, or noise swallows it.
+        ModelError: an embedding was made by another model.
     """
     recordings = recordings_of(side)
-    return _voice(recordings, model.embed_stream(recordings))
+    return _voice(recordings, _embedded(model, recordings))

@@ -24,7 +24,7 @@ from hive_mtl.use.enrolling import (
 )
 from hive_mtl.use.identify import CANDIDATES, Identity, Inquiry, identify
 from hive_mtl.use.stores import Sample, StoredVoice, VoiceEntry, check_new, open_store
-from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, place_of, recordings_of
+from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Recordings, Side, place_of, recordings_of
 from hive_mtl.use.voices_file import read_voices, write_voices
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Voices:
     def enroll(
         self,
         name: str,
-        recordings: Side,
+        recordings: Recordings,
         *,
         note: str = "",
         labels: Mapping[str, str] | None = None,
@@ -128,7 +128,7 @@ class Voices:
         self._store.add([voice], self._model_id)
         return voice
 
-    def add(self, name: str, recordings: Side, *, same_voice: bool = False) -> StoredVoice:
+    def add(self, name: str, recordings: Recordings, *, same_voice: bool = False) -> StoredVoice:
         """Adds recordings to an enrolled voice; they are compared with what is there, too.
 
         Args:
@@ -288,7 +288,7 @@ class Voices:
         return self.model.description.model_id
 
     def _heard(
-        self, recordings: Side, enrolled: Sequence[Sample], same_voice: bool
+        self, recordings: Recordings, enrolled: Sequence[Sample], same_voice: bool
     ) -> tuple[Sample, ...]:
         """The samples of recordings that may be enrolled together."""
         calibration_of(self.model)  # without it nobody is ever identified

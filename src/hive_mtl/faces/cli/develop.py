@@ -16,6 +16,7 @@ from hive_mtl.faces.cli.answers import (
     Tasks,
     complain_of,
     print_json,
+    tell,
 )
 
 
@@ -110,15 +111,19 @@ def train(
         out: The folder of the run; default: runs/ and the name of the recipe.
     """
     from hive_mtl.learn.config import load_recipe, with_tasks
+    from hive_mtl.learn.starting import LAST
     from hive_mtl.learn.trainer import train
 
     configured = load_recipe(recipe, options.overrides)
     if options.tasks is not None:
         configured = with_tasks(configured, options.tasks.split(","))
+    out = out or Path("runs") / configured.name
+    if options.resume and not (out / LAST).is_file():
+        tell(f"{out}: there is no run to go on with: this one begins")
     run = train(
         configured,
         data,
-        out or Path("runs") / configured.name,
+        out,
         resume=options.resume,
         start_from=options.start_from,
         freeze=options.freeze,

@@ -115,7 +115,8 @@ class Compared:
         more_b: A further recording of the voice in B; may be given several times.
         false_alarm: Share of pairs of different voices that may pass: 0.1, 0.01 or 0.001; default:
             0.01.
-        prior: Probability of the same voice beforehand; default: 0.5.
+        prior: Probability of the same voice beforehand; default: 0.5. It moves the probability,
+            not the verdict.
     """
 
     more_a: tuple[Recording, ...] = ()

@@ -58,7 +58,8 @@ class Looked:
         k: Candidates to list at most; default: 5.
         false_alarm: Share of recordings of others that may be taken for any of the
             voices; default: 0.01.
-        prior: Probability that the voice is enrolled, beforehand; default: 0.5.
+        prior: Probability that the voice is enrolled, beforehand; default: 0.5. It moves the
+            probabilities, not the answer.
         more: A further recording of the same voice; may be given several times.
     """
 
