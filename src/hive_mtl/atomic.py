@@ -27,7 +27,9 @@ _WHAT_TO_DO = {
     errno.EPERM: _NOT_ALLOWED,
     errno.EROFS: _NOT_ALLOWED,
     errno.ENOENT: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
+_SHOWN = 32  # characters of a name: in four bytes each, with more around them, still a name
 
 
 @contextmanager
@@ -35,9 +37,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path``: it becomes ``path``, or on an error it is removed.
 
     What is made there may be a file or a folder; a folder replaces an older folder. A process that
-    is killed leaves a hidden folder ``.NAME.xxxxxxxx`` behind. Nothing removes it by itself: other
-    machines may be writing to theirs for days, and one that was killed as it replaced a folder
-    holds the older folder.
+    is killed leaves a hidden folder ``.NAME.xxxxxxxx`` behind, with the beginning of a long name.
+    Nothing removes it by itself: other machines may be writing to theirs for days, and one that was
+    killed as it replaced a folder holds the older folder.
 
     Raises:
         DataError: the place cannot be written (no such folder, no permission, disk full), or is a
@@ -49,23 +51,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: is a device or a pipe: give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:_SHOWN]}.", dir=path.parent))
     except OSError as error:
         raise _cannot_write(path, error) from error
     temporary = holder / path.name
+    older = holder / ("old" if len(path.name) > 3 else "replaced")  # never the same name
     try:
         yield temporary
         _sync(temporary)
         if temporary.is_dir() and path.is_dir():
-            path.rename(holder / "replaced")
+            path.rename(older)
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        if _is_about(path, holder, error):
+    except BaseException as error:
+        if older.is_dir() and not path.exists():  # stopped between the two renames
+            _put_back(older, path)
+        shutil.rmtree(holder, ignore_errors=True)
+        if isinstance(error, OSError) and _is_about(path, holder, error):
             raise _cannot_write(path, error) from error
         raise
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+    shutil.rmtree(holder, ignore_errors=True)
+
+
+def check_no_folder(path: Path) -> None:
+    """Lets pass where a file may be written, before any work.
+
+    Raises:
+        DataError: a folder has that name.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - that of Path raises where a name is too long
+        raise DataError(f"{path}: is a folder: give the name of a file")
 
 
 def is_special(path: Path) -> bool:
@@ -75,6 +90,11 @@ def is_special(path: Path) -> bool:
     except OSError:  # nothing is there, or opening it says what is wrong
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says is wrong, to stand inside a line."""
+    return (error.strerror or str(error)).lower()
 
 
 def what_to_do(error: OSError) -> str:
@@ -90,9 +110,17 @@ def _is_about(path: Path, holder: Path, error: OSError) -> bool:
     return path.absolute() == named or holder.absolute() in (named, *named.parents)
 
 
+def _put_back(older: Path, path: Path) -> None:
+    try:
+        older.rename(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be put back ({reason_of(error)}): it is kept in {older}, move it back"
+        ) from error
+
+
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    reason = (error.strerror or str(error)).lower()
-    return DataError(f"{path}: cannot be written ({reason}): {what_to_do(error)}")
+    return DataError(f"{path}: cannot be written ({reason_of(error)}): {what_to_do(error)}")
 
 
 def _sync(path: Path) -> None:
