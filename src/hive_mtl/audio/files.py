@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from hive_mtl.atomic import reason_of
 from hive_mtl.errors import AudioError
 
 _SPOOL_BYTES = 1 << 25  # a pipe or a socket is kept in memory up to here, then on disk
@@ -37,8 +38,9 @@ def open_file(
             file.seek(0)
             yield file
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise AudioError(f"{where}: cannot be read ({reason}): {_advice(error)}") from error
+        raise AudioError(
+            f"{where}: cannot be read ({reason_of(error)}): {_advice(error)}"
+        ) from error
 
 
 def _binary(

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NoReturn, SupportsFloat
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.atomic import is_special, what_to_do
+from hive_mtl.atomic import is_special, reason_of, what_to_do
 from hive_mtl.errors import DataError
 
 SAMPLE_RATE = 16_000
@@ -104,9 +104,9 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    reason = (error.strerror or str(error)).lower()
+    place = _printable(error.filename)
     raise DataError(
-        f"{_printable(error.filename)}: cannot be listed ({reason}): {what_to_do(error)}"
+        f"{place}: cannot be listed ({reason_of(error)}): {what_to_do(error)}"
     ) from error
 
 

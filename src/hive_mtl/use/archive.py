@@ -24,7 +24,7 @@ import numpy.typing as npt
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hive_mtl.atomic import atomic_write, what_to_do
+from hive_mtl.atomic import atomic_write, reason_of, what_to_do
 from hive_mtl.audio import describe_source, find_recordings
 from hive_mtl.errors import AudioError, DataError, ModelError
 from hive_mtl.use.embedding import ENOUGH_SNR_DB, ENOUGH_SPEECH_S, WindowedEmbeddings
@@ -223,8 +223,9 @@ def _claim(index: Path, terms: _Terms) -> None:
         _write_terms(place, terms)
         return
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{place}: cannot be read ({reason}): {what_to_do(error)}") from error
+        raise DataError(
+            f"{place}: cannot be read ({reason_of(error)}): {what_to_do(error)}"
+        ) from error
     except ValidationError as error:
         raise DataError(
             f"{place}: damaged or of another version: delete the folder to index anew"

@@ -9,7 +9,7 @@ from typing import Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, reason_of
 from hive_mtl.description import Calibration
 from hive_mtl.errors import ModelError
 
@@ -85,8 +85,7 @@ def _read(path: Path, model_id: str, remedy: str) -> Calibration:
     try:
         stored = StoredCalibration.model_validate_json(path.read_bytes())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ModelError(f"{path}: cannot be read ({reason}): {remedy}") from error
+        raise ModelError(f"{path}: cannot be read ({reason_of(error)}): {remedy}") from error
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
