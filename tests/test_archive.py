@@ -1,5 +1,6 @@
 """The index of an archive: made once, kept up to date, never trusted blindly."""
 
+import errno
 import os
 import shutil
 import signal
@@ -187,6 +188,33 @@ def test_no_changed_byte_changes_what_is_read(model, archive) -> None:
         assert windows is not None
         np.testing.assert_array_equal(windows.vectors, expected.vectors)
         np.testing.assert_array_equal(windows.start_s, expected.start_s)
+
+
+@pytest.mark.parametrize(("place", "bit"), [(10, 0), (32, 4)])  # numpy reads it as Python
+def test_no_changed_header_ends_the_search(model, archive, place: int, bit: int) -> None:
+    soundfile.write(archive / "a.wav", voice(120), RATE)  # a short one is checked as a whole
+    for name in ("b.flac", "old/c.wav"):
+        (archive / name).unlink()
+    expected = look(model, archive)["a.wav"].windows
+    (entry,) = entries(archive)
+    content = bytearray(entry.read_bytes())
+    content[content.rindex(b"\x93NUMPY") + place] ^= 1 << bit
+    entry.write_bytes(content)
+    found = look(model, archive)["a.wav"].windows
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+
+
+def test_an_index_that_cannot_be_written_is_read_although_a_recording_has_gone(
+    model, archive, monkeypatch
+) -> None:
+    look(model, archive)
+    (archive / "b.flac").unlink()
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), self)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert list(look(model, archive)) == ["a.wav", "c.wav"]
 
 
 def test_a_failure_is_remembered_until_the_recording_changes(model, archive, embedded) -> None:

@@ -433,6 +433,23 @@ class TestVectorsFile:
             with pytest.raises(hive.DataError, match="not a file of embeddings"):
                 hive.read_vectors(tmp_path / f"no-{name}")
 
+    @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+    def test_no_changed_byte_is_more_than_a_line(self, tmp_path, save) -> None:
+        path = tmp_path / "out.npz"
+        save(path, a=np.arange(8.0))
+        content = path.read_bytes()
+        refusals = []
+        for place in range(len(content)):
+            changed = bytearray(content)
+            changed[place] ^= 0x18
+            path.write_bytes(changed)
+            try:
+                hive.read_vectors(path)
+            except hive.DataError as error:
+                refusals.append(str(error))
+        assert len(refusals) > len(content) // 3
+        assert all(len(line.splitlines()) == 1 for line in refusals)
+
 
 def test_bytes_and_open_files_can_be_embedded_together(model) -> None:
     buffer = io.BytesIO()

@@ -10,9 +10,6 @@ import hashlib
 import json
 import os
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -29,6 +26,7 @@ from hive_mtl.audio import describe_source, find_recordings
 from hive_mtl.errors import AudioError, DataError, ModelError
 from hive_mtl.use.embedding import ENOUGH_SNR_DB, ENOUGH_SPEECH_S, WindowedEmbeddings
 from hive_mtl.use.normalising import cohort_level
+from hive_mtl.use.vectors_file import DAMAGED
 
 if TYPE_CHECKING:
     from hive_mtl.use.model import Model
@@ -45,17 +43,6 @@ _FACTS = np.dtype(  # of a window; one array of all is read faster than one arra
         ("speech_s", "<f8"),
         ("snr_db", "<f8"),
     ]
-)
-_DAMAGED = (  # what reading a file of arrays raises where bytes of it have changed
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
 )
 
 
@@ -129,8 +116,9 @@ class _Terms(BaseModel):
 class Archive:
     """A folder of recordings with its index; iterate to get every recording, embedded or looked up.
 
-    Recordings that are gone drop out of the index as the iteration begins. One recording is held at
-    a time. Several processes may index one archive at once: they do the same work.
+    Recordings that are gone drop out of the index as the iteration begins, unless it cannot be
+    written. One recording is held at a time. Several processes may index one archive at once: they
+    do the same work.
 
     Args:
         model: embeds what is not in the index.
@@ -195,7 +183,8 @@ class Archive:
         entries = {_entry(self._name(path)) for path in self._recordings}
         for file in self._index.iterdir():
             if _ENTRY.fullmatch(file.name) and file.name not in entries:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # an index that cannot be written can still be read
+                    file.unlink()
 
 
 def _index_of(folder: Path) -> Path:
@@ -277,7 +266,7 @@ def _read(entry: Path, stamp: _Stamp) -> _Kept | None:
             if about["problem"]:
                 return None, about["problem"]
             vectors, facts = arrays["vectors"], arrays["facts"]
-    except _DAMAGED:
+    except DAMAGED:
         return None
     columns = {name: facts[name] for name in _FACTS.names or ()}
     return Windows(vectors=vectors, **columns, duration_s=about["duration_s"]), ""

@@ -8,23 +8,41 @@ id stands in the comment of the zip archive, so that every key is a recording.
 """
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, check_no_folder
 from hive_mtl.description import ModelDescription
 from hive_mtl.errors import ConfigError, DataError, MissingExtraError
 from hive_mtl.use.binary import binarise, check_bits
 from hive_mtl.use.embedding import Embedding
 
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+
+DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a file of arrays raises where bytes of it have changed."""
 
 _ROW_GROUP = 4096
 
@@ -80,8 +98,7 @@ def write_vectors(
     write = {".npz": _write_npz, ".parquet": _write_parquet}.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"{path}: embeddings are written as .npz or .parquet: choose one")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder: give the name of a file")
+    check_no_folder(path)
     if bits is not None:
         check_bits(bits)
     with atomic_write(path) as temporary:
@@ -102,9 +119,10 @@ def read_vectors(path: Path) -> Vectors:
         raise ConfigError(f"{path}: embeddings are read from .npz or .parquet: choose one")
     try:
         return read(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
+        reason = str(error) or type(error).__name__
         raise DataError(
-            f"{path}: not a file of embeddings ({error}): give one that hive-mtl embed wrote"
+            f"{path}: not a file of embeddings ({reason}): give one that hive-mtl embed wrote"
         ) from error
 
 
