@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import soundfile as sf
 import hive_mtl as hive
 from hive_mtl.faces import cli
 from hive_mtl.faces.cli import use
+from hive_mtl.faces.cli.answers import complain, print_json
 from hive_mtl.use.binary import binarise
 from tiny_model import AGE, DIM, GENDER, description, save_tiny_model
 
@@ -150,6 +152,16 @@ def test_embed_skips_a_name_that_no_file_of_embeddings_can_hold(run: Run) -> Non
         assert list(vectors) == ["low.wav"]
 
 
+def test_a_name_that_no_file_of_embeddings_can_hold_counts_as_a_failure(run: Run) -> None:
+    nameless = os.fsdecode(b"\xff.wav")
+    shutil.copy("low.wav", nameless)
+    status, out, err = embed(run, ["low.wav", nameless, "--max-failures", "0"])
+    assert (status, out) == (2, "")
+    assert "not UTF-8" in err
+    assert err.endswith("none of 1 recordings could be embedded: nothing was written\n")
+    assert not Path("out.npz").exists()
+
+
 def test_embed_stops_at_the_limit_of_failures_and_keeps_what_is_done(run: Run) -> None:
     status, _, err = embed(run, ["low.wav", "a.wav", "b.wav", "high.flac", "--max-failures", "1"])
     assert status == 2
@@ -173,6 +185,33 @@ def test_embed_skips_what_cannot_be_looked_at(
     status, out, err = embed(run, [locked, too_long, "low.wav"])
     assert (status, out[:6]) == (2, "1 of 3")
     assert [line.split(":")[1] for line in err.splitlines()] == [f" {locked}", f" {too_long}"]
+
+
+def test_what_fails_is_named_as_it_is(run: Run) -> None:
+    status, _, err = embed(run, ["sp/a  b/x.wav", "low.wav"])
+    assert status == 2
+    assert err.startswith("hive-mtl: sp/a  b/x.wav: cannot be read")
+
+
+def test_a_problem_of_several_lines_is_told_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("a  b:\r\nit is broken\n\nfor good\n")
+    assert capsys.readouterr().err == "hive-mtl: a  b: it is broken for good\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "readable"), [("ascii", False), ("latin-1", False), ("utf-8", True)]
+)
+def test_json_can_be_read_whatever_standard_output_can_hold(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, readable: bool
+) -> None:
+    names = ["zo\u00eb \U0001f600", os.fsdecode(b"\xff.wav")]
+    printed = io.BytesIO()
+    stdout = io.TextIOWrapper(printed, encoding, errors="backslashreplace")  # as main has it
+    monkeypatch.setattr(sys, "stdout", stdout)
+    print_json(names)
+    stdout.flush()
+    assert json.loads(printed.getvalue().decode(encoding)) == names
+    assert (names[0].encode() in printed.getvalue()) is readable
 
 
 def test_embed_leaves_out_no_folder_silently(run: Run, lock: Callable[[Path], None]) -> None:

@@ -1,5 +1,6 @@
 """What commands share: how they answer, and the options that several take."""
 
+import codecs
 import json
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ Overrides = Annotated[
 
 def print_json(answer: object) -> None:
     """Prints ``answer``, made of dicts, lists, text and finite numbers, as one line of JSON."""
-    print(json.dumps(answer, ensure_ascii=False, allow_nan=False))
+    # what other encodings lack, standard output would escape in a way that is no JSON
+    as_it_is = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    print(json.dumps(answer, ensure_ascii=not as_it_is, allow_nan=False))
 
 
 def tell(line: str) -> None:
@@ -44,4 +47,5 @@ def complain_of(failures: Sequence[str]) -> int:
 
 def complain(line: str) -> None:
     """One line about one problem, on standard error."""
-    print(f"hive-mtl: {' '.join(line.split())}", file=sys.stderr)
+    # spaces stay as they are: they may be those of a name
+    print(f"hive-mtl: {' '.join(filter(None, line.splitlines()))}", file=sys.stderr)

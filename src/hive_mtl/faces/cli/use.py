@@ -226,15 +226,19 @@ def _embeddings(
     """Gives what could be embedded and notes in ``failed`` what could not, and why."""
     from hive_mtl.use.progress import with_progress
 
+    def too_many() -> bool:
+        return max_failures is not None and len(failed) > max_failures
+
     succeeded = False
-    results = with_progress(model.embed_stream(paths), len(paths))
-    for path, result in zip(paths, results, strict=False):
+    tried = [] if too_many() else paths
+    results = with_progress(model.embed_stream(tried), len(tried))
+    for path, result in zip(tried, results, strict=False):
         if not isinstance(result, EmbeddingError):
             succeeded = True
             yield path, result
             continue
         failed[path] = result.reason
-        if max_failures is not None and len(failed) > max_failures:
+        if too_many():
             break
     if not succeeded:
         raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
