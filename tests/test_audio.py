@@ -269,6 +269,7 @@ BAD_SOURCES: dict[str, tuple[Callable[[], object], str]] = {
     "missing": (lambda: "no/such/file.wav", r"no/such/file.wav: cannot be read \(no such file"),
     "folder": (lambda: Path(__file__).parent, r"\(is a directory\): give a file in it"),
     "zero byte": (lambda: "a\0b.wav", "holds a zero byte"),
+    "no name of a file": (lambda: "a\ud800.wav", r"'a\\ud800.wav': cannot be a path, "),
     "no bytes": (lambda: b"", "is an empty file"),
     "text": (lambda: b"this is a text\n" * 50, "is no audio"),
     "picture": (lambda: EMPTY_PNG_LIKE, "is no audio"),
@@ -309,6 +310,13 @@ def test_bad_input_is_one_clear_line(case: str) -> None:
     with pytest.raises(AudioError, match=message) as caught:
         audio.load(make())  # type: ignore[arg-type]
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["x.raw", "x.RAW", b"x.raw", 5])
+def test_the_name_of_an_open_file_is_not_asked_for_its_format(name: object) -> None:
+    file = io.BytesIO(float_wav(voice_like()))
+    file.name = name  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(audio.load(file), voice_like())
 
 
 def test_closed_file() -> None:

@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -456,6 +457,39 @@ def test_bytes_and_open_files_can_be_embedded_together(model) -> None:
     soundfile.write(buffer, voice(1), RATE, format="WAV")
     first, second = model.embed_many([buffer.getvalue(), buffer])
     assert closeness(first.vector, second.vector) > 1 - 1e-6
+
+
+class Shared(io.BytesIO):
+    """A recording of several voices, open; whoever reads it gives way to other threads."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        voices = np.concatenate([voice(seconds / 4, seed) for seed in range(4)])
+        soundfile.write(self, voices, RATE, format="WAV")
+
+    def readinto(self, buffer) -> int:
+        time.sleep(1e-5)
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("seconds", [2.0, 130.0])  # whole, and in pieces
+def test_an_open_file_that_is_given_again_and_again_is_read_each_time(
+    model, monkeypatch, seconds
+) -> None:
+    monkeypatch.setattr("hive_mtl.use.recordings.cores", lambda: 4)
+    file, other = Shared(seconds), (voice(1, seed=5), RATE)
+    expected = model.embed(file.getvalue()).vector
+    results = model.embed_many([other, *[file] * 6, other, file])
+    for result in (*results[1:7], results[8]):
+        assert closeness(result.vector, expected) > 1 - 1e-6
+
+
+def test_a_stream_of_one_open_file_can_be_left(model) -> None:
+    file = Shared(130)
+    results = model.embed_stream([file] * 8)
+    next(results)
+    results.close()
+    assert model.embed(file).duration_s == pytest.approx(130)
 
 
 def _python(script: str, *arguments: object) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from hive_mtl.audio.files import open_file
+from hive_mtl.audio.files import Nameless, open_file
 from hive_mtl.audio.sources import Segment, Source, Wave, describe_source
 from hive_mtl.errors import AudioError
 
@@ -229,7 +229,7 @@ def _open_sound(file: IO[bytes], where: str) -> Iterator[soundfile.SoundFile | N
     """What libsndfile makes of a file; None where it does not know the format."""
     try:
         # our own files by descriptor: no Python between libsndfile and the disk
-        native = file.fileno() if isinstance(file, io.FileIO) else file
+        native = file.fileno() if isinstance(file, io.FileIO) else Nameless(file)
         sound = soundfile.SoundFile(native, closefd=False)
     except soundfile.LibsndfileError as error:
         if error.code == _MALFORMED:

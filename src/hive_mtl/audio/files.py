@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hive_mtl.atomic import reason_of
 from hive_mtl.errors import AudioError
@@ -43,6 +43,18 @@ def open_file(
         ) from error
 
 
+class Nameless:
+    """An open file that does not tell its name, for those who would take its ending at its word."""
+
+    name = None
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._file, attribute)
+
+
 def _binary(
     source: str | os.PathLike[str] | bytes | IO[bytes], where: str, stack: ExitStack
 ) -> IO[bytes]:
@@ -67,6 +79,12 @@ def _local(path: str | os.PathLike[str], where: str) -> Path:
         raise AudioError(f"{where}: is an address, not a file: download it first")
     if "\0" in text:
         raise AudioError(f"{where}: cannot be a path, it holds a zero byte: check the path")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise AudioError(
+            f"{where}: cannot be a path, it holds half a character: check the path"
+        ) from error
     return Path(text)
 
 

@@ -56,13 +56,17 @@ def read_pieces(sources: Iterable[Source], how: Trim) -> Iterator[tuple[Piece, W
     """
     decoders = min(_DECODERS, cores())
     with ThreadPoolExecutor(decoders, "hive-decode") as pool:
-        waiting: deque[Future[_Opened]] = deque()
+        waiting: deque[tuple[object, Future[_Opened]]] = deque()
         for recording, source in enumerate(sources):
-            waiting.append(pool.submit(_open, recording, source, how))
+            file = source if hasattr(source, "read") else None
+            # an open file has one position: it is read to its end before it is read again
+            while file is not None and any(file is earlier for earlier, _ in waiting):
+                yield from _pieces(waiting)
+            waiting.append((file, pool.submit(_open, recording, source, how)))
             if len(waiting) > 4 * decoders:
-                yield from _pieces(waiting.popleft().result())
+                yield from _pieces(waiting)
         while waiting:
-            yield from _pieces(waiting.popleft().result())
+            yield from _pieces(waiting)
 
 
 def pool_pieces(
@@ -114,8 +118,12 @@ def _open(recording: int, source: Source, how: Trim) -> _Opened:
     return list(islice(pieces, 2)), pieces  # with the second a short recording is read and closed
 
 
-def _pieces(opened: _Opened) -> Iterator[tuple[Piece, Wave | None]]:
-    first, rest = opened
+def _pieces(
+    waiting: deque[tuple[object, Future[_Opened]]],
+) -> Iterator[tuple[Piece, Wave | None]]:
+    """Those of the recording that has waited longest, which then waits no more."""
+    _, opened = waiting.popleft()
+    first, rest = opened.result()
     yield from first
     yield from rest
 
