@@ -116,16 +116,33 @@ def test_a_recording_that_fails_is_named_and_its_pairs_left_out(
 ) -> None:
     Path("text.wav").write_text("no sound")
     soundfile.write("short.wav", voice(0.4), RATE)
+    unusable = ["text.wav", "short.wav", "nowhere.wav", "x" * 300 + ".wav"]
     with Path("pairs.txt").open("a") as pairs:
-        for name in ("text.wav", "short.wav", "nowhere.wav"):
+        for name in unusable:
             print(f"0 {name} {recordings}/0-0.wav", file=pairs)
     status, out, err = run(capsys, "calibrate", "pairs.txt", "--model", "tiny.onnx")
     assert status == 2
     assert "48 pairs of one voice and 448 of two" in out
     named = [line.split(": ")[1] for line in err.splitlines()]
-    assert named == ["text.wav", "short.wav", "nowhere.wav"]
+    assert named == unusable
     assert "not enough speech" in err
     assert Path(STORED).is_file()
+
+
+def test_what_it_gains_is_told_against_a_calibration_of_other_pairs(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("calibrate", "pairs.txt", "--model", "tiny.onnx")
+    pairs = read_pairs(Path("pairs.txt"))
+    own = calibrate(hive.load("tiny.onnx"), pairs, place).cllr_before
+    assert f"Cllr {own:.3f} by the model's own calibration, " in run(capsys, *words)[1]
+    # what is kept for the model by now was fitted to these pairs
+    stored = calibrate(hive.load("tiny.onnx"), pairs, place).cllr_before
+    assert stored < own
+    assert json.loads(run(capsys, *words, "--json")[1])["cllr_before"] == own
+    Path(STORED).rename("mine.json")
+    out = run(capsys, *words, "--calibration", "mine.json")[1]
+    assert f"Cllr {stored:.3f} by mine.json, " in out
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What do scores mean on these recordings? The model's own calibration, moved to a user's pairs."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -16,7 +17,7 @@ from hive_mtl.description import Calibration
 from hive_mtl.errors import DataError, EmbeddingError
 from hive_mtl.metrics import FALSE_ALARM_RATES, Bools, Float64s, Indices
 from hive_mtl.trials import Pair, Trials, cosines
-from hive_mtl.use.embedding import Embedding, lacks_speech
+from hive_mtl.use.embedding import Embedding, answerable
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Recalibration:
         nontargets: pairs of two voices.
         failed: by its name in the list, why a recording told nothing; its pairs are left out.
         eer: of the scores, a fraction.
-        cllr_before: in bits, by the calibration that was in force; None without one.
+        cllr_before: in bits, by the calibration that the model was loaded with; None without one.
+            One that had been fitted to these pairs would look better than it is.
         cllr_after: in bits, by the new one.
         cross_validated: whether ``cllr_after`` is of pairs whose voices the fit had not met; the
             voices may be too few for that.
@@ -133,18 +135,19 @@ def _embed(
     failed: dict[str, str] = {}
     results = model.embed_stream(_located(name, folder) for name in names)
     for name, result in zip(names, results, strict=True):
-        if isinstance(result, EmbeddingError):
-            failed[name] = result.reason
-        elif reason := lacks_speech(result.speech_seconds, result.snr_db):
-            failed[name] = reason
+        answer = answerable(name, result)
+        if isinstance(answer, EmbeddingError):
+            failed[name] = answer.reason
         else:
-            embedded[name] = result
+            embedded[name] = answer
     return embedded, failed
 
 
 def _located(name: str, folder: Path) -> Path:
     beside_list = folder / name
-    return beside_list if beside_list.exists() or not Path(name).exists() else Path(name)
+    # those of Path raise where a name is too long
+    here = os.path.exists(name) and not os.path.exists(beside_list)  # noqa: PTH110
+    return Path(name) if here else beside_list
 
 
 def _listen(

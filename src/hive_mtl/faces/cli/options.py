@@ -69,7 +69,10 @@ class ModelOptions:
         return hive_mtl.load(**self._given())
 
     def load_to_calibrate(self) -> "Model":
-        """Likewise, without the calibration that is kept for it, which may be beyond reading."""
+        """Likewise, without the calibration that is kept for it.
+
+        That may be beyond reading, or fitted to the pairs by which it would be judged.
+        """
         if self.calibration is not None:
             return self.load()
         from hive_mtl.use.model import load_as_exported

@@ -140,7 +140,9 @@ def calibrate(
 ) -> int:
     """Fit probabilities and thresholds to recordings of your own.
 
-    A recording that fails is left out with its pairs and named; the exit status is then 2.
+    What is gained is told against the calibration that the model came with, or that of
+    --calibration: one that is kept for the model may have been fitted to the same pairs. A
+    recording that fails is left out with its pairs and named; the exit status is then 2.
 
     Args:
         pairs: A list: a line is '1 a.wav b.wav' for one voice, '0 a.wav b.wav' for two, or Kaldi's
@@ -164,7 +166,7 @@ def calibrate(
         fitted = found.calibration.model_dump()
         print_json({"out": str(out), "model_id": model_id, **asdict(found), "calibration": fitted})
     else:
-        _print_recalibration(found)
+        _print_recalibration(found, options.calibration or "the model's own calibration")
         print(f"stored in {out} (model {model_id})")
     return 2 if found.failed else 0
 
@@ -244,14 +246,14 @@ def _embeddings(
         raise DataError(f"none of {len(failed)} recordings could be embedded: nothing was written")
 
 
-def _print_recalibration(found: "Recalibration") -> None:
-    before = "n/a" if found.cllr_before is None else f"{found.cllr_before:.3f}"
+def _print_recalibration(found: "Recalibration", other: Path | str) -> None:
+    before = "" if found.cllr_before is None else f"{found.cllr_before:.3f} by {other}, "
     how = "by fits that had not met the voices" if found.cross_validated else "on the same pairs"
     print(
         f"{found.targets} pairs of one voice and {found.nontargets} of two, "
         f"{found.recordings} recordings"
     )
-    print(f"EER {found.eer:.1%}; Cllr {before} before, {found.cllr_after:.3f} after ({how})")
+    print(f"EER {found.eer:.1%}; Cllr {before}{found.cllr_after:.3f} by this one ({how})")
     for rate, llr in found.calibration.thresholds.items():
         how = "estimated" if rate in found.estimated else "counted"
         print(f"{float(rate):.1%} false alarms at a log-likelihood ratio of {llr:.2f} ({how})")
