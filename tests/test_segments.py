@@ -55,6 +55,33 @@ def test_a_long_stretch_comes_in_parts_that_adjoin() -> None:
         assert following.start_s == pytest.approx(one.end_s)
 
 
+@pytest.mark.parametrize("seconds", [60.0, 60.1, 60.19, 60.2, 61.0, 119.95, 120.1, 240.15])
+def test_no_end_of_a_long_stretch_is_lost(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(
+        "hive_mtl.use.segments.speech_frames", lambda wave: np.ones(len(wave) // 160, bool)
+    )
+    found = list(speech_segments((voice(seconds), RATE)))
+    assert found[0].start_s == 0.0
+    assert found[-1].end_s == pytest.approx(seconds)
+    for one, following in pairwise(found):
+        assert following.start_s == pytest.approx(one.end_s)
+    assert min(len(segment.wave) for segment in found) >= SHORTEST_S * RATE
+
+
+def test_a_pause_where_a_long_stretch_is_parted_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wave = np.ones(100 * RATE, np.float32)  # in blocks of 20 s; the second pause ends no stretch
+    for start_s, end_s in ((0.0, 19.7), (79.65, 79.94), (80.05, 81.0)):
+        wave[round(start_s * RATE) : round(end_s * RATE)] = 0.0
+    monkeypatch.setattr(
+        "hive_mtl.use.segments.speech_frames", lambda wave: wave.reshape(-1, 160).any(axis=1)
+    )
+    found = list(speech_segments((wave, RATE)))
+    spans = [(round(each.start_s, 2), round(each.end_s, 2)) for each in found]
+    assert spans == [(19.7, 79.7), (79.7, 80.05), (81.0, 100.0)]
+
+
 @pytest.mark.slow
 def test_memory_stays_bounded_in_a_long_recording(tmp_path: Path) -> None:
     piece = spoken(-1.0, 100.0, -1.0, 18.0)

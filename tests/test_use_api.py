@@ -169,14 +169,31 @@ class TestWindows:
         )
         covered = 0
         for (start, end), size in seen:
-            assert end - start == size <= window
+            assert end - start == size < window + 400
             assert start <= covered
             covered = end
-        assert samples - covered < 400
+        assert covered == samples
+        assert all(size == window for _, size in seen[:-1])
+
+    def test_an_end_that_is_no_window_lies_in_the_last_one(self, model) -> None:
+        for rest_s, ends in ((0.0, [1, 2]), (0.02, [1, 2.02]), (0.025, [1, 2, 2.025])):
+            windows = model.embed((voice(2 + rest_s), RATE), window_s=1.0)
+            np.testing.assert_allclose(windows.end_s, ends)
+            np.testing.assert_allclose(windows.start_s, [0, *windows.end_s.round(1)[:-1]])
 
     def test_windows_that_make_no_sense_are_refused(self, model) -> None:
         source = (voice(2), RATE)
-        for options in ({"window_s": 0.0}, {"window_s": 1.0, "hop_s": 2.0}, {"hop_s": 0.4}):
+        no_lengths = [
+            {"window_s": window_s, "hop_s": hop_s}
+            for value in (np.nan, np.inf, -np.inf, 1e308)
+            for window_s, hop_s in ((value, None), (1.0, value))
+        ]
+        for options in (
+            {"window_s": 0.0},
+            {"window_s": 1.0, "hop_s": 2.0},
+            {"hop_s": 0.4},
+            *no_lengths,
+        ):
             with pytest.raises(hive.ConfigError, match="hop_s"):
                 model.embed(source, **options)
         with pytest.raises(hive.AudioError, match="silent"):

@@ -86,7 +86,8 @@ class WindowedEmbeddings:
         end_s: ``(windows,)`` where it ends.
         speech: ``(windows,)`` fraction of each window that is speech.
         snr_db: ``(windows,)`` signal-to-noise ratio of the minute in which each window begins.
-        window_s: length of a window; the last may be shorter.
+        window_s: length of a window; the last may be shorter, or longer by less than the 25 ms that
+            a window has at least.
         hop_s: from the beginning of a window to that of the next.
         model_id: the model that made the vectors.
     """

@@ -40,20 +40,25 @@ def speech_segments(source: Source) -> Iterator[SpeechSegment]:
     """The stretches of speech of a recording, in order; at most four minutes of it are held.
 
     What is speech is told by the levels of a minute: of a block of 20 s and of its neighbours. A
-    stretch of more than :data:`LONGEST_S` comes in parts that adjoin.
+    stretch that goes on for :data:`SHORTEST_S` or more after :data:`LONGEST_S` comes in parts that
+    adjoin.
 
     Raises:
         AudioError: the recording cannot be read, as soon as the reading gets there.
     """
     held, speech, first = np.empty(0, np.float32), np.empty(0, np.bool_), 0
+    parted = -_frames(PAUSE_S)  # the frame at which a stretch was parted last
     for block, frames, last in _judged(source):
         held, speech = np.concatenate([held, block]), np.concatenate([speech, frames])
         done = 0  # frames that need not be heard any more
         for start, end in runs(speech, PAUSE_S):
-            while end - start > _frames(LONGEST_S):
+            if first + start - parted < _frames(PAUSE_S):  # it goes on after a part
+                start = parted - first
+            while end - start >= _frames(LONGEST_S + SHORTEST_S):
                 done = start + _frames(LONGEST_S)
                 yield _segment(held, first, start, done)
                 start = done
+                parted = first + done
             if not last and end > len(speech) - _frames(PAUSE_S):
                 done = start
                 break  # it may go on

@@ -1,5 +1,6 @@
 """Embeddings of sliding windows over a recording of any length."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,7 +28,7 @@ def embed_windows(
     engine: Engine, source: Source, *, window_s: float, hop_s: float, model_id: str
 ) -> WindowedEmbeddings:
     """Embeds windows as they are, silence included; see :meth:`hive_mtl.Model.embed`."""
-    window, hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
+    window, hop = _samples(window_s), _samples(hop_s)
     if window < MIN_SAMPLES or not 0 < hop <= window:
         raise ConfigError(
             f"window_s {window_s:g}, hop_s {hop_s:g}: give a window of "
@@ -55,6 +56,12 @@ def embed_windows(
     )
 
 
+def _samples(seconds: float) -> int:
+    """How many there are in so many seconds; 0 where those are infinite or no number."""
+    samples = seconds * SAMPLE_RATE
+    return round(samples) if math.isfinite(samples) else 0
+
+
 class _Cut:
     """Windows of a recording that is read block by block, and where in it there is speech."""
 
@@ -70,11 +77,14 @@ class _Cut:
         start, ahead = 0, np.empty(0, np.float32)  # what lies ahead begins at ``start``
         for block in self._audible_blocks():
             ahead = np.concatenate([ahead, block])
-            while ahead.size >= self._window:
+            while ahead.size >= self._window + MIN_SAMPLES:  # what is left will do for another
                 yield (start, start + self._window), ahead[: self._window]
                 start, ahead = start + self._hop, ahead[self._hop :]
-        uncovered = ahead.size - (self._window - self._hop if start else 0)
-        if uncovered > 0 and ahead.size >= MIN_SAMPLES:
+        # an end that is too short for a window of its own stays in the one before
+        while ahead.size > self._window and ahead.size - self._hop >= MIN_SAMPLES:
+            yield (start, start + self._window), ahead[: self._window]
+            start, ahead = start + self._hop, ahead[self._hop :]
+        if ahead.size >= MIN_SAMPLES:
             yield (start, start + ahead.size), ahead
 
     def speech(self, spans: list[tuple[int, int]]) -> npt.NDArray[np.float64]:
