@@ -212,12 +212,28 @@ def test_the_command_names_failures_and_refuses_what_it_cannot_do(
         (["talk", "--voices", "9"], "9 groups of 4"),
         (["talk/a-1.wav"], "1 of 1 recordings"),
         (["talk", "-o", "groups.txt"], ".csv, .json or .html"),
+        (["talk", "--html", "groups.csv"], "groups.csv: a page is written as .html"),
         ([], "nothing to group"),
     ):
         status, out, err = call(*words)
         assert (status, out) == (2, "")
         assert len(err.splitlines()) == 1
         assert reason in err
+
+
+@pytest.mark.parametrize("option", [("-o", "x.csv"), ("-o", "x.html"), ("--html", "x.html")])
+def test_a_folder_in_the_way_is_seen_before_the_work(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: tuple[str, str],
+) -> None:
+    monkeypatch.setattr(hive_mtl, "load", lambda **_: pytest.fail("it began to group"))
+    Path(option[1]).mkdir()
+    assert main(["cluster", "talk", "--model", "tiny.onnx", *option]) == 2
+    assert capsys.readouterr().err == (
+        f"hive-mtl: {option[1]}: is a folder: give the name of a file\n"
+    )
 
 
 @pytest.mark.slow

@@ -259,3 +259,16 @@ def test_the_command_says_what_is_wrong_in_one_line(
         (line,) = captured.err.splitlines()
         assert what in line
         assert not captured.out
+
+
+@pytest.mark.parametrize("name", ["talk.rttm", "talk.svg"])
+def test_a_folder_in_the_way_is_seen_before_the_work(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr(hive_mtl, "load", lambda **_: pytest.fail("it began to listen"))
+    (tmp_path / name).mkdir()
+    assert main(["diarize", "talk.wav", "-o", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.endswith(f"{name}: is a folder: give the name of a file\n")

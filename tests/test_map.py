@@ -200,6 +200,7 @@ def test_the_command_draws_a_folder_and_names_what_fails(
     assert all((Path("pages") / unquote(clip)).is_file() for clip in clips(page))
     for wrong, reason in (
         (["-o", "map.gif"], ".html or .png"),
+        (["-o", "pages"], "pages: is a folder"),
         (["-o", "map.png", "--colour", "mood"], "no such label: it has speaker"),
     ):
         assert main([*words, *wrong]) == 2

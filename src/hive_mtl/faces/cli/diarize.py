@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from hive_mtl.atomic import check_no_folder
 from hive_mtl.errors import ConfigError
 from hive_mtl.faces.cli.answers import OUT, Json, print_json, tell
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Place, Recording, open_voices
@@ -76,6 +77,7 @@ def _check_output(path: Path) -> None:
     from hive_mtl.faces.pictures.timeline import PICTURES, check_timeline
     from hive_mtl.use.turns_file import FORMATS
 
+    check_no_folder(path)
     suffix = path.suffix.lower()
     if suffix in PICTURES:
         check_timeline()

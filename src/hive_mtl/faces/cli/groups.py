@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter
 
+from hive_mtl.atomic import atomic_write, check_no_folder
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
 from hive_mtl.faces.cli.answers import OUT, Json, complain_of, print_json
 from hive_mtl.faces.cli.options import SHIPPED, ModelOptions, Recording, in_folders
@@ -24,7 +24,8 @@ _TABLES = (".csv", ".json")
 def cluster(
     *sources: Recording,
     voices: int | None = None,
-    out: Annotated[tuple[Path, ...], Parameter(("--out", "-o", "--html"))] = (),
+    out: Annotated[tuple[Path, ...], OUT] = (),
+    html: tuple[Path, ...] = (),
     options: ModelOptions = SHIPPED,
     as_json: Json = False,
 ) -> int:
@@ -36,11 +37,16 @@ def cluster(
     Args:
         sources: Folders with recordings at any depth, and recordings, each of one voice.
         voices: How many there are; default: as many as the scores tell.
-        out: A file to write, .csv or .json for the group of each recording, .html for a page to
-            look at and listen on; may be given several times.
+        out: A file to write, .csv or .json for the group of each recording, .html for a page; may
+            be given several times.
+        html: A page to write, to look at and listen on; may be given several times.
     """
     if not sources:
         raise ConfigError("nothing to group: give a folder of recordings")
+    for path in html:
+        if path.suffix.lower() != ".html":
+            raise ConfigError(f"{path}: a page is written as .html: choose that, or use --out")
+    out += html
     for path in out:
         _check_output(path)
     paths = list(dict.fromkeys(in_folders(sources)))
@@ -111,6 +117,7 @@ def map(  # noqa: A001 - commands are named after what they do
 def _check_output(path: Path) -> None:
     from hive_mtl.faces.pictures.voice_map import check_map
 
+    check_no_folder(path)
     if path.suffix.lower() == ".html":
         check_map(path)
     elif path.suffix.lower() not in _TABLES:
@@ -136,7 +143,6 @@ def _in_json(paths: Sequence[str], found: "Clustering") -> dict[str, Any]:
 def _write(
     path: Path, paths: Sequence[str], found: "Clustering", answer: Mapping[str, Any]
 ) -> None:
-    from hive_mtl.atomic import atomic_write
     from hive_mtl.faces.pictures.voice_map import write_map
 
     suffix = path.suffix.lower()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, check_no_folder
 from hive_mtl.audio import Segment
 from hive_mtl.errors import ConfigError, EmbeddingError, MissingExtraError
 from hive_mtl.faces.pictures import svg
@@ -73,8 +73,10 @@ def check_map(path: Path) -> None:
 
     Raises:
         ConfigError: the suffix is neither .html nor .png.
+        DataError: a folder has that name.
         MissingExtraError: what draws maps is not installed.
     """
+    check_no_folder(path)
     if path.suffix.lower() not in (".html", ".png"):
         raise ConfigError(f"{path}: a map is written as .html or .png: choose one")
     if not all(map(find_spec, _NEEDED)):
