@@ -141,8 +141,27 @@ def test_what_it_gains_is_told_against_a_calibration_of_other_pairs(
     assert stored < own
     assert json.loads(run(capsys, *words, "--json")[1])["cllr_before"] == own
     Path(STORED).rename("mine.json")
-    out = run(capsys, *words, "--calibration", "mine.json")[1]
+    status, out, err = run(capsys, *words, "--calibration", "mine.json")
     assert f"Cllr {stored:.3f} by mine.json, " in out
+    assert err.startswith("mine.json reads these pairs better than the new one reads those")
+    assert f"delete {Path(STORED).absolute()} to go back" in err
+    assert status == 0
+
+
+def test_a_pair_counts_once_and_its_names_may_hold_spaces_between_tabs(
+    place: Path, recordings: Path
+) -> None:
+    once = calibrate(hive.load("tiny.onnx"), read_pairs(Path("pairs.txt")), place)
+    named = place / "in a folder"
+    named.symlink_to(recordings)
+    lines = [line.replace(" ", "\t") for line in all_pairs(recordings)]
+    both = [line.replace(f"{recordings}", str(named)) for line in (*lines, *lines[:100])]
+    turned = ["\t".join((label, right, left)) for label, left, right in map(str.split, lines[:9])]
+    again = [line.replace(f"{recordings}", str(named)) for line in turned]
+    Path("tabs.txt").write_text("\n".join([*both, *again]) + "\n")
+    found = calibrate(hive.load("tiny.onnx"), read_pairs(Path("tabs.txt")), place)
+    assert (found.targets, found.nontargets) == (once.targets, once.nontargets)
+    assert found.calibration.intercept == pytest.approx(once.calibration.intercept)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +172,8 @@ def test_what_it_gains_is_told_against_a_calibration_of_other_pairs(
         (["1 a.wav"], "line 1"),
         (["2 a.wav b.wav"], "line 1"),
         (["0 nowhere.wav none.wav"] * 30, "nowhere.wav"),
+        (["0 a.wav b.wav", "1 a.wav a.wav"], "line 2: a.wav beside itself"),
+        (["0 a.wav b.wav", "", "1 b.wav a.wav"], "line 3: says the opposite of pairs.txt, line 1"),
         ("same", "0 of two"),
         ("different", "0 of one voice"),
         ("few", "20 of each kind"),

@@ -65,6 +65,8 @@ class Pair:
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a list with lines ``1 a.wav b.wav`` (VoxCeleb) or ``a b target`` (Kaldi).
 
+    Between tabs a name may hold spaces.
+
     Raises:
         DataError: the list cannot be read, is empty, or a line is of neither form.
     """
@@ -82,11 +84,16 @@ def read_pairs(path: Path) -> list[Pair]:
     pairs = [
         _pair(words, f"{path}, line {number}")
         for number, line in enumerate(text.splitlines(), 1)
-        if (words := line.split())
+        if (words := _words(line))
     ]
     if not pairs:
         raise DataError(f"{path}: no trials: {form}")
     return pairs
+
+
+def _words(line: str) -> list[str]:
+    between_tabs = line.strip().split("\t")
+    return between_tabs if len(between_tabs) == 3 else line.split()
 
 
 def all_pairs(

@@ -60,6 +60,12 @@ class Recalibration:
     cross_validated: bool
     estimated: tuple[str, ...]
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether it reads pairs that it has not met worse than what the model had."""
+        before = self.cllr_before
+        return self.cross_validated and before is not None and self.cllr_after > before
+
 
 @dataclass(frozen=True)
 class _Heard:
@@ -87,8 +93,10 @@ def calibrate(model: "Model", pairs: Sequence[Pair], folder: Path) -> Recalibrat
         folder: where names are looked for, before the working folder.
 
     Raises:
-        DataError: there are too few pairs of a kind, or the scores contradict them.
+        DataError: there are too few pairs of a kind, one is of a recording with itself, or they
+            contradict each other or the scores.
     """
+    pairs = _distinct(pairs)
     embedded, failed = _embed(model, pairs, folder)
     own = model.description.calibration or _UNCALIBRATED
     heard = _listen(pairs, embedded, model.cohort if own.normalised else None)
@@ -124,6 +132,23 @@ def calibrate(model: "Model", pairs: Sequence[Pair], folder: Path) -> Recalibrat
         cross_validated=judged is not None,
         estimated=estimated,
     )
+
+
+def _distinct(pairs: Sequence[Pair]) -> list[Pair]:
+    """Each pair once: what is said twice is no more known for it."""
+    found: dict[frozenset[str], Pair] = {}
+    for pair in pairs:
+        if pair.left == pair.right:
+            raise DataError(
+                f"{pair.place}: {pair.left} beside itself tells nothing: give two recordings"
+            )
+        first = found.setdefault(frozenset((pair.left, pair.right)), pair)
+        if first.target != pair.target:
+            raise DataError(
+                f"{pair.place}: says the opposite of {first.place} about {pair.left} and "
+                f"{pair.right}: correct one of them"
+            )
+    return list(found.values())
 
 
 def _embed(

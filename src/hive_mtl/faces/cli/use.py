@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from hive_mtl.errors import ConfigError, DataError, EmbeddingError
-from hive_mtl.faces.cli.answers import OUT, Json, complain, print_json
+from hive_mtl.faces.cli.answers import OUT, Json, complain, print_json, tell
 from hive_mtl.faces.cli.options import (
     SHIPPED,
     USUAL,
@@ -168,6 +168,13 @@ def calibrate(
     else:
         _print_recalibration(found, options.calibration or "the model's own calibration")
         print(f"stored in {out} (model {model_id})")
+    if found.is_worse:
+        other = options.calibration or "the model's own"
+        costs = f"Cllr {found.cllr_before:.3f} and {found.cllr_after:.3f}"
+        tell(
+            f"{other} reads these pairs better than the new one reads those that it has not met "
+            f"({costs}): give more pairs, or delete {out} to go back"
+        )
     return 2 if found.failed else 0
 
 
