@@ -38,7 +38,8 @@ def embed(
 ) -> int:
     """Write the embeddings of recordings to a file.
 
-    A recording that fails is skipped and named at the end; the exit status is then 2.
+    A recording that fails is skipped and named at the end; the exit status is then 2. One with too
+    little speech to compare voices by, or too much noise, is embedded and counted.
 
     Args:
         sources: Recordings, and folders with recordings at any depth.
@@ -49,7 +50,16 @@ def embed(
             the share of bits that differ tells the angle: cosine = cos(pi x share). A model whose
             vectors lead with what tells voices apart makes bits of those numbers.
     """
+    from hive_mtl.use.embedding import lacks_speech
     from hive_mtl.use.vectors_file import write_vectors
+
+    poor = 0
+
+    def noted(found: Iterator[tuple[str, "Embedding"]]) -> Iterator[tuple[str, "Embedding"]]:
+        nonlocal poor
+        for path, embedding in found:
+            poor += bool(lacks_speech(embedding.speech_seconds, embedding.snr_db))
+            yield path, embedding
 
     paths = list(dict.fromkeys(_paths(sources, list_file)))
     model = options.load()
@@ -58,16 +68,19 @@ def embed(
     named = [path for path in paths if path not in failed]
     try:
         embedded = _embeddings(model, named, failed, max_failures)
-        written = write_vectors(out, model.description, embedded, bits=bits)
+        written = write_vectors(out, model.description, noted(embedded), bits=bits)
     finally:
         for path, reason in failed.items():
             complain(f"{path}: {reason}")
     if untried := len(paths) - written - len(failed):
         complain(f"stopped after {len(failed)} failures: {untried} recordings were not tried")
     if as_json:
-        print_json({"out": str(out), "model_id": model_id, "embeddings": written, "failed": failed})
+        counts = {"embeddings": written, "too_little_speech": poor}
+        print_json({"out": str(out), "model_id": model_id, **counts, "failed": failed})
     else:
         print(f"{written} of {len(paths)} recordings embedded in {out} (model {model_id})")
+        if poor:
+            tell(f"{poor} of them hold too little speech, or too much noise, to compare voices by")
     return 2 if failed else 0
 
 
