@@ -477,6 +477,19 @@ class TestSqlite:
         assert "v7" not in nearest(store, 7)
         assert unit(7).tobytes() not in _bytes_in(tmp_path)
 
+    def test_a_matrix_that_another_process_has_written_is_used_with_what_came_since(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(matrix, "IN_MEMORY", 6)
+        monkeypatch.setattr(matrix, "MANY_CHANGES", 4)
+        one, other = open_store(tmp_path / "voices.db"), open_store(tmp_path / "voices.db")
+        one.add([stored(f"v{seed}", seed) for seed in range(10)], MODEL)
+        assert nearest(one, 1)[0] == "v1"  # its matrix is of now
+        other.add([stored(f"w{seed}", 100 + seed) for seed in range(5)], MODEL)
+        assert nearest(other, 101)[0] == "w1"  # and this one is of later, in the file
+        other.add([stored("late", 200)], MODEL)
+        assert nearest(one, 200)[0] == "late"
+
     def test_a_matrix_of_another_store_or_of_rubbish_is_not_used(
         self, tmp_path, monkeypatch
     ) -> None:

@@ -83,7 +83,8 @@ class Matrix:
             made = self._make(run, now)
         changed = _changed_since(run, made)
         if len(changed) > MANY_CHANGES:
-            made, changed = self._make(run, now), {}
+            made = self._make(run, now)  # perhaps a file of another process, with changes since
+            changed = _changed_since(run, made)
         self._made = made
         cosines = {number: float(each @ vector) for number, each in changed.items()}
         moved = np.isin(list(changed), made.ids).sum()  # are in the matrix as they were
