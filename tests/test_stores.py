@@ -109,6 +109,32 @@ class TestContract:
         store.extend("ann", [sample(3), replace(part, duration_s=3.0)], MODEL)
         assert len(store.get("ann").samples) == 5
 
+    def test_a_recording_that_two_voices_have_is_kept_once_when_they_are_merged(
+        self, store
+    ) -> None:
+        part = replace(sample(3), start_s=1.0, duration_s=2.0)
+        wave = replace(sample(4), source="array of 48000 samples")
+        samples = (wave, sample(5), part, sample(3), replace(part, duration_s=3.0), sample(1))
+        store.add([stored("ann", 1, 3), replace(stored("anna", 1), samples=samples)], MODEL)
+        store.extend("ann", [part, wave, sample(6)], MODEL)
+        store.merge("ann", "anna")
+        assert [each.place or each.source for each in store.get("ann").samples] == [
+            *(sample(1).place, sample(3).place),
+            *(wave.source, sample(5).place, replace(part, duration_s=3.0).place),
+            *(part.place, wave.source, sample(6).place),
+        ]
+        middle = centroid(store.get("ann").samples)
+        (ann,) = store.nearest(middle.vector, 5, MODEL).neighbours
+        assert ann.voice.speech_seconds == middle.speech_seconds == 24.0
+        np.testing.assert_allclose(ann.voice.vector, middle.vector, atol=1e-6)
+
+    def test_a_voice_that_has_the_name_already_is_renamed_without_a_word(self, store) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        store.rename("ann", "ann")
+        assert names(store) == ["ann"]
+        with pytest.raises(VoiceError, match="there is none"):
+            store.rename("bob", "bob")
+
     def test_what_was_no_file_is_added_as_often_as_it_is_given(self, store) -> None:
         wave = replace(sample(1), source="array of 48000 samples")
         store.add([replace(stored("ann", 1), samples=(wave,))], MODEL)

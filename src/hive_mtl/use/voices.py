@@ -206,7 +206,7 @@ class Voices:
         return self._store.get(check_name(name))
 
     def rename(self, name: str, new: str) -> None:
-        """Gives a voice another name.
+        """Gives a voice another name; its own changes nothing.
 
         Raises:
             VoiceError: there is no such voice, or the new name is taken or not allowed.
@@ -214,7 +214,7 @@ class Voices:
         self._store.rename(check_name(name), check_name(new))
 
     def merge(self, name: str, other: str) -> None:
-        """Gives the recordings of ``other`` to ``name``; the note and labels of ``other`` go.
+        """Gives ``name`` the recordings of ``other``, each once; note and labels of ``other`` go.
 
         Raises:
             VoiceError: there is no such voice, or both are the same.

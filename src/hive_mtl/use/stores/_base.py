@@ -231,7 +231,7 @@ class Store(ABC):
 
     @abstractmethod
     def rename(self, name: str, new: str) -> None:
-        """Gives a voice another name.
+        """Gives a voice another name; its own changes nothing.
 
         Raises:
             VoiceError: there is no such voice, or the new name is taken.
@@ -239,7 +239,7 @@ class Store(ABC):
 
     @abstractmethod
     def merge(self, name: str, other: str) -> None:
-        """Makes one voice of two: the samples of ``other`` go to ``name``.
+        """Makes one voice of two: the samples of ``other`` go to ``name``, each recording once.
 
         Raises:
             VoiceError: there is no such voice, or both are the same.

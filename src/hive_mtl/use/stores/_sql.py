@@ -34,7 +34,8 @@ Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with ``?`` for its parameters; gives the rows."""
 
 UNERASED = "; what is gone from the lists stays in the files until this is run again"
-_SAMPLE_COLUMNS = "vector, speech_seconds, snr_db, clipped, source, start_s, duration_s"
+_BESIDE_VECTOR = ("speech_seconds", "snr_db", "clipped", "source", "start_s", "duration_s")
+_SAMPLE_COLUMNS = f"vector, {', '.join(_BESIDE_VECTOR)}"
 
 
 class _UnknownError(VoiceError):
@@ -137,7 +138,8 @@ class SqlStore(ConnectedStore):
     def rename(self, name: str, new: str) -> None:
         with self._named(), self._writing() as run:
             number = self._id(run, name)
-            self._check_free(run, new)
+            if new != name:
+                self._check_free(run, new)
             run("UPDATE voice SET name = ? WHERE id = ?", new, number)
 
     def merge(self, name: str, other: str) -> None:
@@ -145,6 +147,11 @@ class SqlStore(ConnectedStore):
             raise VoiceError(f"voice {name!r}: cannot be merged with itself: name two voices")
         with self._named(), self._writing() as run:
             kept, gone = self._id(run, name), self._id(run, other)
+            places = {each.place for each in self._samples(run, kept)} - {None}
+            ids = run("SELECT id FROM sample WHERE voice = ? ORDER BY id", gone)
+            for (number,), sample in zip(ids, self._samples(run, gone), strict=True):
+                if sample.place in places:
+                    run("DELETE FROM sample WHERE id = ?", number)
             run("UPDATE sample SET voice = ? WHERE voice = ?", kept, gone)
             _delete(run, gone)
             self._centre(run, kept)
@@ -248,12 +255,7 @@ class SqlStore(ConnectedStore):
                 f"INSERT INTO sample (voice, {_SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 number,
                 self._pack(each.vector),
-                each.speech_seconds,
-                each.snr_db,
-                each.clipped,
-                each.source,
-                each.start_s,
-                each.duration_s,
+                *(getattr(each, column) for column in _BESIDE_VECTOR),
             )
 
     def _centre(self, run: Run, number: int) -> None:
