@@ -70,6 +70,15 @@ def test_the_threshold_rises_as_fewer_false_alarms_are_allowed(rate: float, voic
     assert threshold <= strangers.threshold(rate, voices + 1)
 
 
+@pytest.mark.parametrize("rate", [5e-324, math.nextafter(1, 0)])
+@pytest.mark.parametrize("voices", [1, 10**7])
+def test_any_rate_above_0_and_below_1_has_a_threshold(rate: float, voices: int) -> None:
+    strangers = strangers_of(CALIBRATION)
+    threshold = strangers.threshold(rate, voices)
+    assert math.isfinite(threshold)
+    assert (threshold > strangers.threshold(0.5, voices)) == (rate < 0.5)
+
+
 def test_the_threshold_is_the_calibrations_own_where_it_has_one() -> None:
     for rate, llr in CALIBRATION.thresholds.items():
         assert strangers_of(CALIBRATION).threshold(float(rate), 1) == pytest.approx(llr)

@@ -253,6 +253,12 @@ class TestNames:
                 act()
             assert str(caught.value).isprintable()
 
+    @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "\u200b", " ann", b"ann", None])
+    def test_that_are_none_are_not_there(self, voices, name) -> None:
+        voices.enroll("ann", wave(ANN))
+        assert name not in voices
+        assert "ann" in voices
+
     @given(st.text())
     def test_of_any_kind_are_kept_or_refused_in_one_line(self, name) -> None:
         acceptable = name.isprintable() and name == name.strip() != ""

@@ -35,6 +35,7 @@ is now another: normal around ``m + d``. The ratio against the strangers of this
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -88,6 +89,7 @@ class Strangers:
     def threshold(self, false_alarm: float, voices: int) -> float:
         """The ratio that the best of ``voices`` needs where strangers are the calibration's."""
         rate = -math.expm1(math.log1p(-false_alarm) / voices)
+        rate = max(rate, sys.float_info.min)  # what is rounded to 0 has no deviate
         place = sum(rate > each for each, _ in self.points[1:-1])
         (low, at_low), (high, at_high) = self.points[place : place + 2]
         steepness = (at_high - at_low) / (_DEVIATE(high) - _DEVIATE(low))

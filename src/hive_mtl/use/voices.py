@@ -59,8 +59,7 @@ class Voices:
         place: str | os.PathLike[str] | None = None,
         model: "Model | str | os.PathLike[str] | None" = None,
     ) -> None:
-        given = usual_place() if place is None else place
-        self._store = open_store(given if isinstance(given, str) else Path(given))
+        self._store = open_store(place if isinstance(place, str) else Path(place or usual_place()))
         self._given = model
 
     def __enter__(self) -> "Voices":
@@ -77,7 +76,9 @@ class Voices:
         return self._store.count()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._store.has(unicodedata.normalize("NFC", name))
+        if not isinstance(name, str) or not name.isprintable():  # as no voice is called
+            return False
+        return self._store.has(unicodedata.normalize("NFC", name))
 
     @property
     def place(self) -> str:
