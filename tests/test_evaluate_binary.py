@@ -10,8 +10,9 @@ from hive_mtl.evaluate import judge_binary
 from hive_mtl.evaluate.binary import ALL_CORPORA
 from hive_mtl.evaluate.embedded import embed_table
 from hive_mtl.trials import all_pairs
-from hive_mtl.use.binary import binarise, hamming, signs
+from hive_mtl.use.binary import binarise, signs
 from hive_mtl.use.normalising import adaptive_s_norm, cohort_level
+from test_binary import differing
 from test_evaluate import KnownModel, table
 
 DIM, SPEAKERS, EACH = 24, 8, 5
@@ -47,7 +48,7 @@ def test_bits_are_judged_by_their_distance(vectors):
     found = judged(vectors)
     pairs = all_pairs([str(row // EACH) for row in range(len(vectors))])
     codes = binarise(vectors, 512)
-    distance = hamming(codes[pairs.left], codes[pairs.right])
+    distance = differing(codes[pairs.left], codes[pairs.right])
     plain = metrics.eer(
         np.einsum("nd,nd->n", vectors[pairs.left], vectors[pairs.right]), pairs.target
     )
@@ -76,7 +77,7 @@ def test_normalised_scores_have_a_cohort_in_the_same_form(vectors):
     found = judged(vectors, cohort)
     pairs = all_pairs([str(row // EACH) for row in range(len(vectors))])
     codes, of_cohort = binarise(vectors, 512), binarise(cohort, 512)
-    likeness = 1 - hamming(codes[:, None], codes[None]) / 256
+    likeness = 1 - differing(codes[:, None], codes[None]) / 256
     level = cohort_level(signs(codes), signs(of_cohort)) / 512
     scores = adaptive_s_norm(
         likeness[pairs.left, pairs.right], level[pairs.left], level[pairs.right]

@@ -54,22 +54,11 @@ def binarise(vectors: Floats, bits: int, leading: int | None = None) -> Codes:
     return np.packbits(_sides(vectors, bits, leading) >= 0, axis=1)
 
 
-def hamming(left: Codes, right: Codes) -> npt.NDArray[np.uint16]:
-    """In how many bits rows differ: ``(..., bits / 8)`` twice -> ``(...)``; NumPy broadcasts."""
-    words = [np.ascontiguousarray(side).view(np.uint64) for side in (left, right)]
-    differing = np.bitwise_count(words[0] ^ words[1])
-    return np.asarray(differing.sum(axis=-1, dtype=np.uint16))
-
-
-def cosine_of(distance: npt.NDArray[np.integer[Any]], bits: int) -> Float32s:
-    """The cosine that a Hamming distance stands for: ``cos(pi d / bits)``."""
-    return np.asarray(np.cos(np.pi / bits * distance), dtype=np.float32)
-
-
 def signs(codes: Codes) -> Float32s:
     """Bits as 1 and -1, ``(n, bits / 8)`` -> ``(n, bits)``.
 
-    The product of two is ``bits - 2 d``, which orders as the cosine does; that of one with
+    The product of two is ``bits - 2 d``, where ``d`` is in how many bits they differ, the Hamming
+    distance; it orders as the cosine does, which is about ``cos(pi d / bits)``. That of one with
     :func:`projected` compares bits that are stored with a vector that is at hand, and loses less.
     """
     return 2 * np.unpackbits(codes, axis=1).astype(np.float32) - 1
