@@ -1,5 +1,6 @@
 """Any recording -> float32 mono 16 kHz; where speech is in it; how good it is."""
 
+from hive_mtl.audio.files import ADDRESS
 from hive_mtl.audio.reading import duration_s, load, stream
 from hive_mtl.audio.sources import (
     AUDIO_SUFFIXES,
@@ -21,6 +22,7 @@ from hive_mtl.audio.speech import (
 from hive_mtl.audio.trimming import trim
 
 __all__ = [
+    "ADDRESS",
     "AUDIO_SUFFIXES",
     "SAMPLE_RATE",
     "Quality",

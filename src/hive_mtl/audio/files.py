@@ -14,7 +14,9 @@ from hive_mtl.atomic import reason_of
 from hive_mtl.errors import AudioError
 
 _SPOOL_BYTES = 1 << 25  # a pipe or a socket is kept in memory up to here, then on disk
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+"""How an address begins, with its kind, where a path may be given."""
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def _local(path: str | os.PathLike[str], where: str) -> Path:
     text = os.fspath(path)
     if not text:
         raise AudioError("an empty path: give the path of a recording")
-    if _ADDRESS.match(text):
+    if ADDRESS.match(text):
         raise AudioError(f"{where}: is an address, not a file: download it first")
     if "\0" in text:
         raise AudioError(f"{where}: cannot be a path, it holds a zero byte: check the path")

@@ -1,8 +1,8 @@
 """Where enrolled voices are kept: one file here is one kind of store."""
 
-import re
 from pathlib import Path
 
+from hive_mtl.audio import ADDRESS
 from hive_mtl.errors import StoreError
 from hive_mtl.use.stores._base import (
     Nearest,
@@ -29,8 +29,6 @@ __all__ = [
     "open_store",
 ]
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-
 
 def open_store(place: str | Path) -> Store:
     """Opens a store; one that is not there yet is empty, and made when something is written to it.
@@ -45,7 +43,7 @@ def open_store(place: str | Path) -> Store:
             an address of another kind.
     """
     address = str(place)
-    kind = _ADDRESS.match(address)
+    kind = ADDRESS.match(address)
     if kind is None:
         from hive_mtl.use.stores.sqlite import SqliteStore
 
