@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -300,6 +300,53 @@ class TestContract:
         )
         child.start()
         child.join(60)
+        assert child.exitcode == 0
+        assert names(store) == ["ann", "bob"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_what_a_fork_enrols_stays_whoever_closes_the_store(self, store, place) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        forks = multiprocessing.get_context("fork")
+        ready, closed = forks.Semaphore(0), forks.Semaphore(0)
+
+        def enrol() -> None:
+            for seed, name in enumerate(["bob", "cid", "dan"]):
+                store.count()
+                ready.release()
+                closed.acquire()
+                store.add([stored(name, seed)], MODEL)
+
+        child = forks.Process(target=enrol)
+        child.start()
+        for last in (store, store, open_store(place)):
+            assert ready.acquire(timeout=60)
+            last.count()
+            last.close()
+            closed.release()
+        child.join(60)
+        assert child.exitcode == 0
+        assert names(store) == ["ann", "bob", "cid", "dan"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_fork_waits_for_what_threads_have_under_way(self, store) -> None:
+        store.add([stored("ann", 1)], MODEL)
+        begun = Event()
+
+        def slowly() -> Iterator[StoredVoice]:
+            begun.set()
+            time.sleep(0.3)  # the fork is made meanwhile
+            yield stored("bob", 2)
+
+        thread = Thread(target=lambda: store.add(slowly(), MODEL))
+        thread.start()
+        begun.wait()
+        child = multiprocessing.get_context("fork").Process(
+            target=lambda: os._exit(names(store) != ["ann", "bob"])
+        )
+        child.start()
+        child.join(20)
+        child.kill()
+        thread.join()
         assert child.exitcode == 0
         assert names(store) == ["ann", "bob"]
 
@@ -756,10 +803,46 @@ print(searches)
 """
 
 
+_FORKS_WHILE_A_CALL_STARTS_THREADS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import hive_mtl.use.stores.postgresql  # before anything has imported pools of threads
+import os, time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
+from enrolled import MODEL, stored
+from hive_mtl.use.stores import open_store
+
+store, begun = open_store(sys.argv[2]), Event()
+
+def slowly():
+    begun.set()
+    time.sleep(0.3)  # the fork is made meanwhile
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(stored, ["ann", "bob"], [1, 2])
+
+Thread(target=lambda: store.add(slowly(), MODEL)).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(store.count())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
 def _started(script: str, *arguments: object) -> "subprocess.Popen[str]":
     tests = str(Path(__file__).parent)
     words = [sys.executable, "-c", script, tests, *map(str, arguments)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_waits_for_a_call_that_starts_threads(tmp_path: Path) -> None:
+    child = _started(_FORKS_WHILE_A_CALL_STARTS_THREADS, tmp_path / "voices.db")
+    try:
+        assert child.communicate(timeout=20) == ("2\n", "")
+    finally:
+        child.kill()
 
 
 @pytest.mark.slow
