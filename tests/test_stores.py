@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -427,6 +428,43 @@ class TestSqlite:
         assert not [trace for trace in (b"voice number 7", unit(7).tobytes()) if trace in after]
         assert b"voice number 8" in after
 
+    @pytest.mark.parametrize("ends", [(), ("-wal", "-shm")])
+    def test_after_its_file_is_deleted_it_is_empty_and_made_anew(self, tmp_path, ends) -> None:
+        path = tmp_path / "voices.db"
+        store = open_store(path)
+        store.add([stored("ann", 1)], MODEL)
+        assert nearest(store, 1) == ["ann"]
+        for end in ("", *ends):
+            path.with_name(path.name + end).unlink()
+        assert names(store) == []
+        with pytest.raises(VoiceError, match="there is none"):
+            store.remove("ann")
+        assert not path.exists()
+        store.add([stored("bob", 2)], MODEL)
+        assert names(store) == names(open_store(path)) == ["bob"]
+        assert nearest(store, 2) == ["bob"]
+
+    @pytest.mark.parametrize("closed", [False, True])
+    def test_a_file_that_is_put_in_its_place_is_used(self, tmp_path, closed) -> None:
+        path, backup = tmp_path / "voices.db", tmp_path / "backup.db"
+        store = open_store(path)
+        store.add([stored("ann", 1)], MODEL)
+        store.close()
+        shutil.copy(path, backup)
+        store.add([stored(f"v{seed}", seed) for seed in range(20)], MODEL)
+        assert nearest(store, 7, count=1) == ["v7"]
+        if closed:
+            store.close()
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        backup.replace(path)
+        assert names(store) == ["ann"]
+        store.add([stored(f"w{seed}", 100 + seed) for seed in range(20)], MODEL)
+        assert [nearest(store, 100 + seed, count=1) for seed in range(20)] == [
+            [f"w{seed}"] for seed in range(20)
+        ]
+        assert names(store) == names(open_store(path))
+
     def test_nobody_else_may_read_the_file(self, tmp_path) -> None:
         open_store(tmp_path / "voices.db").add([stored("ann", 1)], MODEL)
         assert (tmp_path / "voices.db").stat().st_mode & 0o077 == 0
@@ -840,7 +878,7 @@ def _started(script: str, *arguments: object) -> "subprocess.Popen[str]":
 def test_a_fork_waits_for_a_call_that_starts_threads(tmp_path: Path) -> None:
     child = _started(_FORKS_WHILE_A_CALL_STARTS_THREADS, tmp_path / "voices.db")
     try:
-        assert child.communicate(timeout=20) == ("2\n", "")
+        assert child.communicate(timeout=20)[0] == "2\n"
     finally:
         child.kill()
 

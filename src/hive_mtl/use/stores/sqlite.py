@@ -3,6 +3,10 @@
 It is in WAL mode with full synchronisation, so that what was acknowledged survives a kill and a
 power cut. ``PRAGMA user_version`` is the version of the schema; an older one is brought up to date
 where it stands, with a copy kept beside it.
+
+A file that is moved into its place, as from a backup, is used from then on, and after a deletion
+the store is as one that is not there yet. What is copied over the file while programs have it open
+damages it: move it there.
 """
 
 import os
@@ -21,57 +25,12 @@ from hive_mtl.errors import StoreError
 from hive_mtl.use.stores._base import Nearest
 from hive_mtl.use.stores._matrix import Matrix
 from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
+from hive_mtl.use.stores._sqlite_tables import MIGRATIONS, TABLES
 
 WAIT_S = 60.0  # for another process that writes
 _APPLICATION = 0x48495645  # "HIVE"
 _RETRY_S = 0.05
 _ENDS = ("", "-wal", "-shm", ".matrix")  # of the names of the files that are the store
-_TABLES = """
-CREATE TABLE store (
-    identity TEXT NOT NULL,
-    model_id TEXT NOT NULL,
-    generation INTEGER NOT NULL,
-    removals INTEGER NOT NULL
-);
-CREATE TABLE voice (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    note TEXT NOT NULL,
-    labels TEXT NOT NULL,
-    created TEXT NOT NULL,
-    centroid BLOB NOT NULL,
-    speech_seconds REAL NOT NULL,
-    snr_db REAL NOT NULL,
-    changed INTEGER NOT NULL
-);
-CREATE TABLE sample (
-    id INTEGER PRIMARY KEY,
-    voice INTEGER NOT NULL REFERENCES voice (id),
-    vector BLOB NOT NULL,
-    speech_seconds REAL NOT NULL,
-    snr_db REAL NOT NULL,
-    clipped REAL NOT NULL,
-    source TEXT NOT NULL,
-    start_s REAL NOT NULL DEFAULT 0,
-    duration_s REAL
-);
-CREATE INDEX voice_changed ON voice (changed);
-CREATE INDEX sample_voice ON sample (voice);
-INSERT INTO store VALUES (lower(hex(randomblob(8))), '', 0, 0);
-"""
-_MIGRATIONS = {  # by the version that they start from
-    # parts of recordings as sources; which voices have changed since the matrix was made
-    1: """
-ALTER TABLE sample ADD COLUMN start_s REAL NOT NULL DEFAULT 0;
-ALTER TABLE sample ADD COLUMN duration_s REAL;
-ALTER TABLE voice ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX voice_changed ON voice (changed);
-ALTER TABLE store ADD COLUMN identity TEXT NOT NULL DEFAULT '';
-ALTER TABLE store ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE store ADD COLUMN removals INTEGER NOT NULL DEFAULT 0;
-UPDATE store SET identity = lower(hex(randomblob(8)));
-""",
-}
 _WHY = {  # by the primary code of SQLite's error: what happened, what to do
     sqlite3.SQLITE_BUSY: (
         f"another program has been writing to it for {WAIT_S:.0f} s",
@@ -92,6 +51,7 @@ class SqliteStore(SqlStore):
         super().__init__(str(file))
         self._file = file.absolute()
         self._matrix = Matrix(self._file)
+        self._used: tuple[int, int] | None = None  # what the connection is or was to
         if os.path.lexists(file):
             with self._reading():  # what is no store is told of now
                 pass
@@ -115,7 +75,7 @@ class SqliteStore(SqlStore):
     def _transaction(self, begin: str) -> Iterator[Run]:
         """In the file; while there is none, in an empty store that nothing is kept of."""
         with self._lock, self._explaining():
-            if self._connection is None and not os.path.lexists(self._file):
+            if not os.path.lexists(self._file):
                 with closing(_connect(":memory:")) as blank:
                     _migrate(blank, lambda _: None)
                     with _transaction(blank, begin) as run:
@@ -165,6 +125,13 @@ class SqliteStore(SqlStore):
                 "programs that read the store have closed it"
             )
 
+    def _connected(self) -> Any:
+        """The connection to the file of that name, which may have been replaced."""
+        if self._used is not None and self._used != _identity(self._file):
+            self.close()
+            self._matrix.forget()
+        return super()._connected()
+
     def _opened(self) -> sqlite3.Connection:
         if self._file.is_dir():
             raise StoreError(f"{self.place}: is a folder: give the name of a file")
@@ -176,6 +143,7 @@ class SqliteStore(SqlStore):
             reason = (error.strerror or str(error)).lower()
             remedy = "name another store"
             raise StoreError(f"{self.place}: cannot be made ({reason}): {remedy}") from error
+        self._used = _identity(self._file)
         connection = _connect(str(self._file))
         try:
             _check_whose(connection, self.place)
@@ -203,6 +171,15 @@ class SqliteStore(SqlStore):
                 code, (f"is damaged ({error})", "bring a copy back, or import an export")
             )
             raise StoreError(f"{self.place}: {what}: {remedy}{consequence}") from error
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(file: str) -> sqlite3.Connection:
@@ -260,13 +237,13 @@ def _migrate(connection: sqlite3.Connection, keep_copy: Callable[[int], None]) -
     with _transaction(connection, "BEGIN IMMEDIATE"):
         version = _pragma(connection, "user_version")  # others may have been faster
         if version == 0:
-            _execute_all(connection, _TABLES)
+            _execute_all(connection, TABLES)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             version = SCHEMA_VERSION
         for old in range(version, SCHEMA_VERSION):
             if old == version:
                 keep_copy(old)
-            _execute_all(connection, _MIGRATIONS[old])
+            _execute_all(connection, MIGRATIONS[old])
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
