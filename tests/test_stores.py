@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from enrolled import DIM, MODEL, emptied, postgresql, sample, stored, unit
 from hive_mtl.errors import HiveError, ModelError, StoreError, VoiceError
 from hive_mtl.use.stores import Store, StoredVoice, centroid, open_store
 from hive_mtl.use.stores import _matrix as matrix
+from hive_mtl.use.stores.postgresql import _passwords, without_password
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 
@@ -711,6 +713,62 @@ class TestPostgresql:
             open_store(url)
         assert "secret" not in str(caught.value)
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://host:5432/db?application_name=me@home",
+            "postgresql://host/db?application_name=me@home&user=ann@example.org",
+            "postgresql://me@[::1]:5432,other:5433/db?application_name=a@b",
+            "postgresql://me@/db?host=/run/postgresql&application_name=a@b",
+            "postgresql://me@host",
+            "postgresql://me@host/db",
+        ],
+    )
+    def test_an_address_without_a_password_is_shown_as_it_is(self, url) -> None:
+        assert unquote(without_password(url)) == url
+        assert _passwords(url) == set()
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            (
+                "postgresql://me:secret@host/db?application_name=a@b",
+                "me@host/db?application_name=a@b",
+            ),
+            ("postgresql://me:sec%2Fret@host:1/db", "me@host:1/db"),
+            (
+                "postgresql://me@host/db?password=sec@ret&application_name=a",
+                "me@host/db?application_name=a",
+            ),
+        ],
+    )
+    def test_an_address_is_shown_without_its_password(self, url, shown) -> None:
+        assert unquote(without_password(url)) == f"postgresql://{shown}"
+        assert len(_passwords(url)) >= 1
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "sec/ret",
+            "sec@ret",
+            "sec?ret",
+            "sec#ret",
+            "sec?ret=1",
+            "1?ret",
+            "1/sec",
+            "sec/r@t",
+            "s?r/t",
+        ],
+    )
+    @pytest.mark.parametrize("query", ["", "?connect_timeout=2", "?application_name=me@home"])
+    def test_a_password_that_is_to_be_escaped_is_refused_and_not_shown(
+        self, password, query
+    ) -> None:
+        with pytest.raises(StoreError, match=r"has one of .* in it: .* %2F") as caught:
+            open_store(f"postgresql://me:{password}@host:1/db{query}")
+        (place, _) = str(caught.value).split(": its password")
+        assert unquote(place) == f"postgresql://me@host:1/db{query}"
 
     def test_without_its_packages_the_extra_is_named(self, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)

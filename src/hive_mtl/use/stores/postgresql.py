@@ -5,6 +5,7 @@ then taken in full precision. Removed rows are vacuumed; backups and archives of
 are its administrator's.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 10
 _TO_ESCAPE = "/?#[]@"  # in an address they end what is before them, and errors would show the rest
+# An @ among the options is theirs; what follows an unescaped ? of a password looks like no option.
+_BEFORE_OPTIONS = re.compile(r".*?[@/].*?(?=\?[a-z_]{4,}=|$)", re.DOTALL)
 _MOST_INDEXED = 4000  # numbers of 16 bits in an HNSW index of pgvector
 _LEAST_LOOKED_AT = 200  # candidates that HNSW keeps: all but a few of the nearest 50 are found
 _TABLES = """
@@ -205,10 +208,12 @@ def without_password(url: str) -> str:
 def _parts(url: str) -> tuple[str, str, SplitResult]:
     """User, password, and the address without them; a password may hold what it should not."""
     scheme, _, rest = url.partition("://")
-    credentials, _, place = rest.rpartition("@")
+    found = _BEFORE_OPTIONS.match(rest)
+    before = found[0] if found else rest
+    credentials, _, place = before.rpartition("@")
     user, _, password = credentials.partition(":")
     try:
-        return user, password, urlsplit(f"{scheme}://{place}")
+        return user, password, urlsplit(f"{scheme}://{place}{rest.removeprefix(before)}")
     except ValueError as error:
         raise StoreError(
             "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
