@@ -226,7 +226,7 @@ class Voices:
         """Removes a voice for good: neither its name nor its vectors stay in the store's files.
 
         A copy that an update of the store left beside it (``voices.db.schema-1``), exports and
-        backups are the user's to delete.
+        backups are the user's to delete. PostgreSQL's log holds it until that is recycled.
 
         Raises:
             StoreError: also where the voice is gone, but not from the files: remove it again.

@@ -1,11 +1,15 @@
 """The store beyond one machine: PostgreSQL with pgvector, in a schema ``hive_mtl`` of a database.
 
 An HNSW index over the centroids as 16-bit numbers, half the memory, finds the nearest; cosines are
-then taken in full precision. Removed rows are vacuumed; backups and archives of the server's log
-are its administrator's.
+then taken in full precision.
+
+When a voice is removed, tables and indexes are written anew, while others wait. The server's
+write-ahead log holds what was there until it is recycled; backups and archives of that log are its
+administrator's.
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,8 +23,11 @@ from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg.errors import Diagnostic
 
 _CONNECT_S = 10
+_ERASING_S = 10  # for others who read the tables, or may still see what was removed
+_RETRY_S = 0.2
 _TO_ESCAPE = "/?#[]@"  # in an address they end what is before them, and errors would show the rest
 # An @ among the options is theirs; what follows an unescaped ? of a password looks like no option.
 _BEFORE_OPTIONS = re.compile(r".*?[@/].*?(?=\?[a-z_]{4,}=|$)", re.DOTALL)
@@ -58,6 +65,12 @@ CREATE TABLE IF NOT EXISTS hive_mtl.sample (
     duration_s double precision
 );
 CREATE INDEX IF NOT EXISTS sample_voice ON hive_mtl.sample (voice);
+-- The server's statistics hold values of a column, and would keep those of who is removed.
+ALTER TABLE hive_mtl.voice
+    ALTER name SET STATISTICS 0, ALTER note SET STATISTICS 0, ALTER labels SET STATISTICS 0,
+    ALTER centroid SET STATISTICS 0;
+ALTER TABLE hive_mtl.sample
+    ALTER vector SET STATISTICS 0, ALTER source SET STATISTICS 0;
 """
 
 
@@ -124,10 +137,51 @@ class PostgresqlStore(SqlStore):
                 "CREATE INDEX voice_nearest ON voice "
                 f"USING hnsw ((centroid::halfvec({dim})) halfvec_cosine_ops)"
             )
+            run("ALTER INDEX voice_nearest ALTER 1 SET STATISTICS 0")  # as in _TABLES
 
     def _erase(self) -> None:
+        """Deleted rows stay in the files until tables and indexes are written anew.
+
+        They are written along while any transaction of this database runs that began earlier, for
+        it might read them.
+        """
+        end = time.monotonic() + _ERASING_S
+        while self._rewrite():
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"{self.place}: a transaction that began earlier still sees what was removed: "
+                    f"end it{UNERASED}"
+                )
+            time.sleep(_RETRY_S)
+
+    def _rewrite(self) -> int:
+        """Writes tables and indexes anew; says how many deleted rows were written along."""
+        warnings: list[str] = []
+        left: list[int] = []
+
+        def note(said: "Diagnostic") -> None:
+            if said.severity_nonlocalized == "WARNING":
+                warnings.append(said.message_primary or "")
+            elif said.severity_nonlocalized == "INFO":
+                # of each table, in the server's language: "0 dead row versions cannot be removed"
+                left.extend(map(int, re.findall(r"\d+", said.message_detail or "")[:1]))
+
         with self._lock, self._explaining(UNERASED):
-            self._connected().execute("VACUUM hive_mtl.voice, hive_mtl.sample")
+            connection = self._connected()
+            connection.add_notice_handler(note)
+            try:
+                connection.execute(f"SET lock_timeout = '{_ERASING_S}s'")
+                connection.execute("VACUUM (FULL, VERBOSE) hive_mtl.voice, hive_mtl.sample")
+            finally:
+                connection.remove_notice_handler(note)
+                if not connection.closed:
+                    connection.execute("RESET lock_timeout")
+        if warnings:  # a table was left out
+            raise StoreError(
+                f"{self.place}: the database refuses ({warnings[0]}): have the owner of its tables "
+                f"remove it{UNERASED}"
+            )
+        return sum(left)
 
     def _connected(self) -> "Connection":
         """The connection of this process, made anew where it was lost."""
