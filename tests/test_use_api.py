@@ -213,6 +213,11 @@ class TestEmbedMany:
         assert str(text) not in results[1].reason
         assert closeness(results[0].vector, results[4].vector) > 1 - 1e-6
 
+    @pytest.mark.parametrize("make", [str, Path, Path.read_bytes])
+    def test_one_recording_is_no_list_of_them(self, model, recording, make) -> None:
+        with pytest.raises(hive.ConfigError, match="is one recording: give a list"):
+            model.embed_many(make(recording))
+
     def test_a_mixed_batch_equals_single_runs(self, model) -> None:
         seconds = [60.0, 0.5, 7.0, 30.0, 0.7, 2.0, 2.1, 65.0]
         sources = [(voice(length, seed), RATE) for seed, length in enumerate(seconds)]

@@ -269,6 +269,14 @@ class TestNames:
             check_name(name)
         assert str(caught.value).isprintable()
 
+    @pytest.mark.parametrize("name", ["unknown", "Unknown 12"])
+    def test_that_would_be_answers_are_not_given(self, voices, name) -> None:
+        with pytest.raises(VoiceError, match="whom nobody knows: give another"):
+            voices.enroll(name, wave(ANN))
+        voices.enroll("unknown soldier", wave(ANN))
+        with pytest.raises(VoiceError, match="whom nobody knows: give another"):
+            voices.rename("unknown soldier", name)
+
     def test_that_look_alike_are_alike(self, voices) -> None:
         voices.enroll("Zoe\u0308", wave(ANN))
         assert voices.get("Zo\u00eb").name == "Zo\u00eb"

@@ -1,5 +1,6 @@
 """From recordings to the samples of a voice that a store keeps, if they are of one voice."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 # refuses 11% of one voice on Common Voice and 5% on speechocean762 (validation voices), and misses
 # 2% and 13% of those with one recording of somebody else.
 TWO_PEOPLE = -0.5
+_NOBODY = re.compile(r"unknown( \d+)?", re.IGNORECASE)
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, new: bool = False) -> str:
     """A name of a voice in Unicode's composed form, so that what looks alike is alike.
 
     Raises:
-        VoiceError: it is empty, begins or ends with a space, or cannot be shown.
+        VoiceError: it is empty, begins or ends with a space, or cannot be shown; or it is a
+            ``new`` one that would be taken for an answer about somebody who is not enrolled.
     """
     if not name.strip():
         raise VoiceError("an empty name: give the voice a name")
@@ -36,6 +39,8 @@ def check_name(name: str) -> str:
         raise VoiceError(f"name {name!a}: holds what cannot be shown: give another")
     if name != name.strip():
         raise VoiceError(f"name {name!r}: begins or ends with a space: leave it away")
+    if new and _NOBODY.fullmatch(name):
+        raise VoiceError(f"name {name!r}: is how those are called whom nobody knows: give another")
     return unicodedata.normalize("NFC", name)
 
 

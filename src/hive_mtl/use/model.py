@@ -23,7 +23,7 @@ from hive_mtl.use.find import FALSE_ALARM as FIND_FALSE_ALARM
 from hive_mtl.use.find import Search, find
 from hive_mtl.use.network import Network
 from hive_mtl.use.progress import with_progress
-from hive_mtl.use.recordings import pool_pieces, read_pieces
+from hive_mtl.use.recordings import listed, pool_pieces, read_pieces
 from hive_mtl.use.scoring import Voice
 from hive_mtl.use.verify import FALSE_ALARM, PRIOR, Side, Verdict, verify
 from hive_mtl.use.windows import embed_windows
@@ -162,7 +162,7 @@ class Model:
             progress: whether to show a bar with the time left, on standard error, where that is a
                 terminal or a notebook.
         """
-        recordings = list(sources)
+        recordings = listed(sources)
         results = self.embed_stream(recordings)
         return list(with_progress(results, len(recordings)) if progress else results)
 

@@ -1,5 +1,6 @@
 """From recordings to pieces that the engine takes, and from pieces back to one embedding each."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from hive_mtl.audio import (
 )
 from hive_mtl.cores import cores
 from hive_mtl.description import ONNX_EMBEDDING, Trim
-from hive_mtl.errors import AudioError, EmbeddingError
+from hive_mtl.errors import AudioError, ConfigError, EmbeddingError
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.engine import Outputs
 from hive_mtl.use.scoring import mean_vector
@@ -45,6 +46,17 @@ class Piece:
 def is_silent(wave: Wave) -> bool:
     """Whether ``wave`` ``(samples,)`` holds no sound at all."""
     return wave.size == 0 or float(max(wave.max(), -wave.min())) < _SILENCE_PEAK
+
+
+def listed(sources: Iterable[Source]) -> list[Source]:
+    """Several recordings as a list.
+
+    Raises:
+        ConfigError: it is a single one, whose letters would otherwise be taken for recordings.
+    """
+    if isinstance(sources, str | bytes | os.PathLike):
+        raise ConfigError(f"{describe_source(sources)}: is one recording: give a list of them")
+    return list(sources)
 
 
 def read_pieces(sources: Iterable[Source], how: Trim) -> Iterator[tuple[Piece, Wave | None]]:

@@ -117,7 +117,7 @@ class Voices:
             ModelError: the model is not calibrated, or the store belongs to another.
             VoiceError: the name is taken or not allowed, or the recordings sound like two people.
         """
-        name = check_name(name)
+        name = check_name(name, new=True)
         labels = {check_text("label", key): value for key, value in (labels or {}).items()}
         for text in (note, *labels.values()):
             check_text("note or label", text)
@@ -212,7 +212,7 @@ class Voices:
         Raises:
             VoiceError: there is no such voice, or the new name is taken or not allowed.
         """
-        self._store.rename(check_name(name), check_name(new))
+        self._store.rename(check_name(name), check_name(new, new=True))
 
     def merge(self, name: str, other: str) -> None:
         """Gives ``name`` the recordings of ``other``, each once; note and labels of ``other`` go.
