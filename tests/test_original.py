@@ -1,6 +1,7 @@
 """The original's steps, as somebody who comes from it calls them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_a_step_whose_work_is_missing_is_done_by_the_next(audio_dir: Path, tmp_p
     assert main(["train_mtl", "--working-dir", str(wd), "--recipe", tiny, *shorter]) == 0
     assert checkpoint.load(wd / "runs" / "tiny").header.recipe["trainer"]["epochs"] == 1
     assert (wd / "runs" / "tiny" / "model.onnx").is_file()
+
+
+def test_a_recording_that_cannot_be_measured_is_named(
+    audio_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is of a voice that was kept for the test, so that training never meets it."""
+    own = shutil.copytree(audio_dir, tmp_path / "own")
+    broken = next(own.glob("test-clean/*/7/*-0001.flac"))
+    broken.write_bytes(b"no sound")
+    common = ["--working-dir", str(tmp_path / "wd"), "--recipe", recipe(tmp_path)]
+    assert main(["build_mfcc", *common, "--audio-dir", str(own)]) == 0
+    assert main(["train_mtl", *common]) == 2
+    assert f"{broken.name}: " in capsys.readouterr().err
 
 
 def test_strays_and_unknown_genders_are_counted(

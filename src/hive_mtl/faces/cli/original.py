@@ -115,6 +115,7 @@ def train_mtl(
 
     folder = original.WorkingFolder(working_dir.expanduser())
     run = original.train_mtl(folder, recipe, overrides, resume=resume)
+    failures = list(run.failures)
     table = unheard(corpora.read_all(folder.data))
     if table is None:
         tell("every voice was learnt from: there is none to measure the model on")
@@ -122,8 +123,9 @@ def train_mtl(
         report = evaluate(hive_mtl.load(run.folder), table, original_test=True)
         report.write(run.folder)
         print(report.markdown())
+        failures += [f"{each.path}: {each.reason}" for each in report.failures]
     print(f"{run.folder}: trained")
-    return complain_of(run.failures)
+    return complain_of(failures)
 
 
 def _counts(text: str) -> list[int]:
