@@ -164,6 +164,8 @@ class TestBatches:
         lengths = {batches[number].inputs.shape[1] for number in range(60)}
         assert len(lengths) == CROP_LENGTHS
         assert (min(lengths), max(lengths)) == (0.3 * RATE, 0.9 * RATE)
+        (tasks, odd) = fit(prepared, "speaker"), (0.45, 0.45)
+        assert make(prepared, tasks, crop_s=odd)[0].inputs.shape[1] == 0.45 * RATE  # not 0.4
 
     def test_every_row_carries_all_labels_that_it_has(self, prepared: Prepared) -> None:
         tasks = fit(prepared, "speaker", "gender", "mood")

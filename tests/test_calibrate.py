@@ -154,7 +154,7 @@ def test_a_pair_counts_once_and_its_names_may_hold_spaces_between_tabs(
     once = calibrate(hive.load("tiny.onnx"), read_pairs(Path("pairs.txt")), place)
     named = place / "in a folder"
     named.symlink_to(recordings)
-    lines = [line.replace(" ", "\t") for line in all_pairs(recordings)]
+    lines = [line.replace(" ", " \t") for line in all_pairs(recordings)]
     both = [line.replace(f"{recordings}", str(named)) for line in (*lines, *lines[:100])]
     turned = ["\t".join((label, right, left)) for label, left, right in map(str.split, lines[:9])]
     again = [line.replace(f"{recordings}", str(named)) for line in turned]

@@ -179,9 +179,16 @@ class TestTrain:
         monkeypatch.setattr(trainer.Run, "_step", stopped)
         words = ("train", "tiny.toml", "--data", str(corpus))
         assert call(*words)[0] == 130
-        status, out, _ = call(*words, "--resume")
+        status, out, err = call(*words, "--resume")
         assert (status, steps) == (0, [1, 2, 3, 4, 5, 4, 5, 6])
+        assert "there is no run to go on with" not in err
         assert out.startswith("runs/tiny: trained")
+
+    def test_it_says_where_there_is_no_run_to_go_on_with(self, call: Call, corpus: Path) -> None:
+        words = ("train", "tiny.toml", "--data", str(corpus), "--set", "trainer.steps=1")
+        status, _, err = call(*words, "--out", "typo", "--resume")
+        assert status == 0
+        assert err.startswith("typo: there is no run to go on with: this one begins\n")
 
     def test_it_begins_with_the_weights_of_another_run(self, call: Call, corpus: Path) -> None:
         words = ("train", "tiny.toml", "--data", str(corpus), "--set", "trainer.steps=1")

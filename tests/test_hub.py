@@ -77,7 +77,7 @@ class TestFetching:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert hive.load("org/tiny").description.name == "tiny"
         assert not on_the_hub.requests
-        with pytest.raises(hive.ModelError, match="HF_HUB_OFFLINE is set"):
+        with pytest.raises(hive.ModelError, match=r"no such file or folder here, .* is set"):
             hive.load("org/other")
 
     def test_a_model_without_model_json_is_one_too(self, on_the_hub: Hub) -> None:
@@ -206,6 +206,9 @@ class TestPublishing:
     ) -> None:
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
         with pytest.raises(hive.ModelError, match="cannot be reached"):
+            wing.publish(folder, "org/mine")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(hive.ModelError, match="org/mine: HF_HUB_OFFLINE is set: unset it once"):
             wing.publish(folder, "org/mine")
 
 

@@ -67,6 +67,12 @@ def test_probes_of_a_comparison_learn_from_what_was_learnt_alone(name: str) -> N
         assert np.isnan(said[5])
 
 
+def test_a_class_of_one_voice_is_learnt_where_others_have_more() -> None:
+    vectors, voice = heard(0)
+    labels = np.where(voice == 0, "x", "y")
+    assert set(class_probe(vectors, labels, voice).predict(vectors)) == {"x", "y"}
+
+
 def test_two_voices_of_a_class_each_are_too_few_to_choose_by() -> None:
     vectors, voice = heard(0)
     labels = np.array(["x", "y"])[voice % 2]

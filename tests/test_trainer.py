@@ -87,7 +87,7 @@ class TestRun:
         for task, chance in losses_by_chance(run).items():
             early, late = (line[f"loss/{task}"] for line in losses)
             assert late < early
-            assert late < 0.95 * chance
+            assert late < 0.95 * chance  # 0.87 to 0.91 by the order of sums alone
 
     def test_the_rate_goes_by_its_schedule(self, run: Path) -> None:
         rates = {line["step"]: line["learning_rate"] for line in logged(run) if "loss/age" in line}
@@ -291,6 +291,21 @@ class TestRefusals:
             cache, tasks={"speaker": {}, "emotion": {}}, trainer={"chosen_by": ["emotion"]}
         )
         with pytest.raises(ConfigError, match=r"chosen_by.*for emotion: choose from speaker"):
+            train(recipe, [str(corpus)], tmp_path / "run")
+
+    def test_a_best_checkpoint_chosen_by_what_learns_no_more(
+        self, run: Path, corpus: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        recipe = tiny_recipe(
+            cache, tasks={"mood": {}, "gender": {}}, trainer={"chosen_by": ["gender"]}
+        )
+        with pytest.raises(ConfigError, match="gender: learns no more: choose from mood"):
+            train(recipe, [str(corpus)], tmp_path / "new", start_from=run, freeze=True)
+
+    def test_triplets_within_a_corpus(self, corpus: Path, cache: Path, tmp_path: Path) -> None:
+        tasks = {"speaker": {"within_corpus": True, "loss": "triplet"}}
+        recipe = tiny_recipe(cache, tasks=tasks)
+        with pytest.raises(ConfigError, match="loss 'triplet' compares utterances of all"):
             train(recipe, [str(corpus)], tmp_path / "run")
 
     def test_a_task_that_no_batch_would_meet_before_the_data_is_prepared(

@@ -92,8 +92,8 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _words(line: str) -> list[str]:
-    between_tabs = line.strip().split("\t")
-    return between_tabs if len(between_tabs) == 3 else line.split()
+    between_tabs = [word.strip() for word in line.split("\t")]
+    return between_tabs if len(between_tabs) == 3 and all(between_tabs) else line.split()
 
 
 def all_pairs(

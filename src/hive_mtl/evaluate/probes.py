@@ -36,15 +36,15 @@ def class_probe(vectors: Vectors, labels: npt.NDArray[Any], voice: Voices) -> Gr
     """
     regression = LogisticRegression(class_weight="balanced", max_iter=2000)
     search = {"logisticregression__C": CLASS_STRENGTHS}
-    folds = StratifiedGroupKFold(_folds(voice))
-    for learnt, _ in folds.split(vectors, labels, voice):
-        if len(np.unique(labels[learnt])) < 2:
-            raise DataError(
-                "a probe is chosen over folds that share no voice, and without one of them a "
-                "single class is left: label more voices of each class"
-            )
-    probe = _probe(regression, search, "balanced_accuracy", folds)
-    return probe.fit(vectors, labels, groups=voice)
+    folds = StratifiedGroupKFold(_folds(voice)).split(vectors, labels, voice)
+    # where a class has few voices, a fold may leave a single class to learn from
+    usable = [fold for fold in folds if len(np.unique(labels[fold[0]])) > 1]
+    if not usable:
+        raise DataError(
+            "a probe is chosen over folds of voices, and each of them leaves a single class to "
+            "learn from: label more voices of each class"
+        )
+    return _probe(regression, search, "balanced_accuracy", usable).fit(vectors, labels)
 
 
 def quantity_probe(vectors: Vectors, values: npt.NDArray[Any], voice: Voices) -> GridSearchCV:

@@ -131,8 +131,9 @@ class Batches(Dataset[Batch]):
             rows, starts = self._epochs.batch(number)
             return self._batch(rows, starts, self._longest, rng)
         rows = self._sampler.draw(rng)
-        crop_s = float(rng.choice(np.linspace(*self._config.crop_s, CROP_LENGTHS)))
-        size = round(crop_s * 10) * self._prepared.kept.per_second // 10
+        shortest, longest = self._config.crop_s
+        lengths = np.linspace(shortest, longest, CROP_LENGTHS).round(1).clip(shortest, longest)
+        size = round(float(rng.choice(lengths)) * self._prepared.kept.per_second)
         return self._batch(rows, None, size, rng)
 
     def of_crops(self, crops: Crops) -> Iterator[Batch]:

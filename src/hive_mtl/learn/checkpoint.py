@@ -47,7 +47,8 @@ class Header(BaseModel):
     step: int = 0
     best: float | None = None  # the lowest validation error so far
     watched: tuple[float, ...] = ()  # where a plateau is looked for: one figure a validation
-    frozen: tuple[str, ...] = ()  # tasks whose heads the run leaves as they are, and the trunk too
+    # tasks whose heads the run leaves as they are, and the trunk too; None in older checkpoints
+    frozen: tuple[str, ...] | None = None
     # by task, how strongly its head was held when it was fitted again (hive_mtl.learn.refit); None:
     # that was not done
     refitted: dict[str, float] | None = None

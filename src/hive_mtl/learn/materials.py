@@ -19,6 +19,8 @@ from hive_mtl.learn import corpora
 from hive_mtl.learn.augment import AugmentConfig
 from hive_mtl.learn.config import Recipe
 from hive_mtl.learn.crops import check_speakers
+from hive_mtl.learn.losses import loss_type
+from hive_mtl.learn.model import loss_config
 from hive_mtl.learn.prepare import Prepared, in_pieces, prepare
 from hive_mtl.learn.registry import suggestion
 from hive_mtl.learn.sampler import BatchSampler
@@ -110,7 +112,8 @@ def gather(
     taught = learnt if only is None else learnt.filter(_labelled(only, learnt))
     new = fit_tasks(recipe, taught, known, say)
     tasks = [*fitted, *new]
-    _check_chosen_by(recipe, [task.name for task in new])
+    _check_chosen_by(recipe, [task.name for task in new], known)
+    _check_within_corpus(recipe, new)
     if recipe.batches.counts_per_speaker is None:  # tells before hours of work what it cannot draw
         BatchSampler.of(taught, new, recipe.batches)
     else:
@@ -167,13 +170,28 @@ def fit_tasks(
     return tasks
 
 
-def _check_chosen_by(recipe: Recipe, taught: Sequence[str]) -> None:
+def _check_chosen_by(recipe: Recipe, taught: Sequence[str], frozen: set[str]) -> None:
     chosen_by = recipe.trainer.chosen_by
-    if chosen_by and not set(chosen_by) & set(taught):
-        raise ConfigError(
-            f"trainer.chosen_by: the data has too few labels for {', '.join(chosen_by)}: choose "
-            f"from {', '.join(taught)}, or label more"
-        )
+    if not chosen_by or set(chosen_by) & set(taught):
+        return
+    choices = f"choose from {', '.join(taught)}"
+    if set(chosen_by) <= frozen:
+        raise ConfigError(f"trainer.chosen_by: {', '.join(chosen_by)}: learns no more: {choices}")
+    raise ConfigError(
+        f"trainer.chosen_by: the data has too few labels for {', '.join(chosen_by)}: {choices}, or "
+        "label more"
+    )
+
+
+def _check_within_corpus(recipe: Recipe, tasks: Iterable[Task]) -> None:
+    for task in tasks:
+        config = recipe.tasks[task.name]
+        loss = loss_config(config, task).name
+        if getattr(config, "within_corpus", False) and loss_type(loss).reads == "embedding":
+            raise ConfigError(
+                f"tasks.{task.name}.within_corpus: the loss '{loss}' compares utterances of all "
+                "corpora: leave within_corpus out, or choose another loss"
+            )
 
 
 def _with_surroundings(recipe: Recipe, say: Callable[[str], None]) -> AugmentConfig:

@@ -18,8 +18,6 @@ from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.settings import Rising
 from hive_mtl.learn.tasks import Task
 
-Tenths = Annotated[float, Field(ge=0.1, multiple_of=0.1)]
-"""Seconds to one decimal, as the lengths of crops are."""
 Integers = npt.NDArray[np.int64]
 Floats64 = npt.NDArray[np.float64]
 
@@ -33,7 +31,7 @@ class BatchConfig(BaseModel):
     # crops of each voice to learn from and to monitor, drawn once; None: drawn as they are needed
     counts_per_speaker: tuple[PositiveInt, NonNegativeInt] | None = None
     # shortest and longest; one length a batch, of a few between them
-    crop_s: Annotated[tuple[Tenths, Tenths], Rising] = (2.0, 2.0)
+    crop_s: Annotated[tuple[Annotated[float, Field(ge=0.1)], float], Rising] = (2.0, 2.0)
     identity_share: float = Field(default=0.75, ge=0.0, le=1.0)
     crops_per_voice: int = Field(default=1, ge=1)
     corpus_exponent: float = Field(

@@ -165,7 +165,7 @@ def check_same(
     last: Checkpoint, recipe: Recipe, materials: Materials, frozen: Sequence[str]
 ) -> None:
     """A run goes on only as what it was."""
-    if set(last.header.frozen) != set(frozen):
+    if last.header.frozen is not None and set(last.header.frozen) != set(frozen):
         told = "with --freeze, and the same --from" if last.header.frozen else "without --freeze"
         raise ConfigError(f"--resume: the run began {told}: go on with it so")
     if last.recipe.what_decides() != recipe.what_decides():

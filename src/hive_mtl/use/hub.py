@@ -119,7 +119,10 @@ def _problems_in_one_line(name: str, feature: str) -> Iterator[None]:
             f"check the name, or {_LOG_IN}"
         ) from error
     except problems.LocalEntryNotFoundError as error:
-        raise _not_here(name) from error
+        raise ModelError(
+            f"{name}: no such file or folder here, nor in the Hub's cache, and {_out_of_reach()}, "
+            "or correct the name"
+        ) from error
     except problems.EntryNotFoundError as error:
         raise ModelError(
             f"{name}: on the Hub, but without a {NETWORK}, so not a model of Hive-MTL"
@@ -132,16 +135,14 @@ def _problems_in_one_line(name: str, feature: str) -> Iterator[None]:
         why = " ".join(str(error).split())
         raise ModelError(f"{name}: the Hub does not take this ({why}): correct it") from error
     except (HTTPError, ConnectionError, problems.XetDownloadError) as error:
-        raise ModelError(f"{name}: the Hub cannot be reached: check the network") from error
+        raise ModelError(f"{name}: {_out_of_reach()}") from error
     finally:
         hub_logging.set_verbosity(level)
 
 
-def _not_here(name: str) -> ModelError:
+def _out_of_reach() -> str:
     from huggingface_hub.constants import is_offline_mode
 
     if is_offline_mode():
-        why = "HF_HUB_OFFLINE is set: check the name, or unset it once"
-    else:
-        why = "the Hub cannot be reached: check the name and the network"
-    return ModelError(f"{name}: no such file or folder here, nor in the Hub's cache, and {why}")
+        return "HF_HUB_OFFLINE is set: unset it once"
+    return "the Hub cannot be reached: check the network"

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from hive_mtl.description import HeadDescription
-from hive_mtl.errors import ConfigError, DataError
-from hive_mtl.learn.losses import loss_type
+from hive_mtl.errors import DataError
 from hive_mtl.learn.losses._base import ABSENT
 from hive_mtl.learn.tasks._base import ClassTask, Label, TaskConfig
 from hive_mtl.learn.utterances import recordings, voices
@@ -36,15 +35,6 @@ class SpeakerConfig(TaskConfig):
     min_recordings_of: dict[str, PositiveInt] = Field(default_factory=dict)  # by corpus
     speeds: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(default=(1.0,), min_length=1)
     within_corpus: bool = False
-
-    @model_validator(mode="after")
-    def _check_loss(self) -> "SpeakerConfig":
-        if self.within_corpus and self.loss and loss_type(self.loss.name).reads == "embedding":
-            raise ConfigError(
-                f"tasks.speaker.within_corpus: the loss '{self.loss.name}' compares utterances of "
-                "all corpora: leave within_corpus out, or choose another loss"
-            )
-        return self
 
     def needed(self, voice: str) -> int:
         """How many recordings make ``corpus/speaker`` a class."""
