@@ -14,16 +14,18 @@ import torch
 from hive_mtl.description import DataSummary
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate import evaluate
-from hive_mtl.faces.demo import material, pipeline, synthetic
+from hive_mtl.faces.demo import earlier, material, pipeline, synthetic
 from hive_mtl.faces.demo.page import render
 from hive_mtl.faces.demo.story import Step, Story, duration, percent
-from hive_mtl.learn import corpora
+from hive_mtl.learn import checkpoint, corpora
 from hive_mtl.learn.config import Recipe, load_recipe
 from hive_mtl.learn.diagram import draw, trace_layers
 from hive_mtl.learn.utterances import validation_mask
 from hive_mtl.use.model import load
 from tiny_model import description, save_tiny_model
 from voices import RATE, voice
+
+_RENDER = synthetic.render  # which some tests replace
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,118 @@ def test_the_command_makes_everything_in_the_folder_that_it_is_given(
     for words, folder in (((), "demo"), (("--out", "mine"), "mine")):
         status, _, err = call("demo", *words)
         assert (status, err) == (2, f"hive-mtl: {folder}/corpus: no room\n")
+
+
+@pytest.fixture
+def rendering(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that a corpus would be rendered into; the demonstration ends there."""
+    folders: list[Path] = []
+
+    def stop(folder: Path, known: int, unseen: int) -> None:
+        folders.append(folder)
+        raise DataError("stopped")
+
+    monkeypatch.setattr(synthetic, "render", stop)
+    return folders
+
+
+def _checkpoint_of(recipe: str, run: Path) -> None:
+    header = checkpoint.Header(recipe={"name": recipe}, tasks={})
+    run.mkdir(parents=True, exist_ok=True)
+    for name in ("best.safetensors", "last.safetensors"):
+        checkpoint.save_weights(run / name, header, {"x": torch.zeros(1)})
+
+
+def _kept(out: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def _own_corpus(out: Path) -> None:
+    _own(out / "corpus", voices=1)
+
+
+def _own_librispeech(out: Path) -> None:
+    _own(out / "corpus" / "train-clean", voices=1)
+    (out / "corpus" / "SPEAKERS.TXT").write_text("14 | F | train-clean | 25.03 | Kristin\n")
+
+
+def _own_run(out: Path) -> None:
+    _checkpoint_of("speech", out / "run")
+
+
+def _own_model(out: Path) -> None:
+    (out / "run").mkdir()
+    save_tiny_model(out / "run" / "model.onnx")
+
+
+def _damaged_run(out: Path) -> None:
+    _checkpoint_of("demo", out / "run")
+    (out / "run" / "best.safetensors").write_bytes(b"?")
+
+
+def _own_files(out: Path) -> None:
+    (out / "evaluation").mkdir()
+    for name in ("report.html", "utterances.parquet", "evaluation/report.md"):
+        (out / name).write_text("of years of work")
+
+
+@pytest.mark.parametrize(
+    ("fill", "named"),
+    [
+        (_own_corpus, "/corpus: is not of an earlier demonstration"),
+        (_own_librispeech, "/corpus: is not of an earlier demonstration"),
+        (_own_run, "/run: is a run, but not of an earlier demonstration"),
+        (_own_model, "/run: is a run, but not of an earlier demonstration"),
+        (_damaged_run, "/run: is a run, but not of an earlier demonstration"),
+        (_own_files, ": is not empty and not of an earlier demonstration"),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("--speech",)])
+def test_what_is_the_users_own_is_left_alone(
+    tmp_path: Path, rendering: list[Path], call, fill, named: str, words: tuple[str, ...]
+) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    fill(out)
+    before = _kept(out)
+    words = (*words, str(_own(tmp_path / "own", voices=1))) if words else ()
+    status, said, err = call("demo", *words, "--out", str(out))
+    assert (status, said) == (2, "")
+    assert err == f"hive-mtl: {out}{named}: name another folder with -o\n"
+    assert not rendering
+    assert _kept(out) == before
+
+
+def _stopped_rendering(out: Path) -> None:
+    (out / ".corpus.abcd" / "corpus").mkdir(parents=True)
+
+
+def _rendered(out: Path) -> None:
+    _RENDER(out / "corpus", known=1, unseen=0)
+
+
+def _stopped_training(out: Path) -> None:
+    earlier.write_table(pa.table({"path": ["a.wav"]}), out)
+    (out / "prepared").mkdir()
+    (out / "run").mkdir()
+    (out / "run" / "log.jsonl").touch()
+
+
+def _trained(out: Path) -> None:
+    _checkpoint_of("demo", out / "run")
+    (out / "report.html").touch()
+
+
+@pytest.mark.parametrize(
+    "fill", [lambda out: None, _stopped_rendering, _rendered, _stopped_training, _trained]
+)
+def test_what_an_earlier_demonstration_left_is_replaced(
+    tmp_path: Path, rendering: list[Path], call, fill
+) -> None:
+    fill(tmp_path)
+    _, _, err = call("demo", "--out", str(tmp_path))
+    assert err == "hive-mtl: stopped\n"
+    assert rendering == [tmp_path / "corpus"]
 
 
 @pytest.mark.slow

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from hive_mtl.atomic import atomic_write
 from hive_mtl.audio import Segment
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate import Report, evaluate
-from hive_mtl.faces.demo import material, synthetic
+from hive_mtl.faces.demo import earlier, material, synthetic
 from hive_mtl.faces.demo.page import write_page
 from hive_mtl.faces.demo.story import Comparison, Portrait, Recording, Story, Teller
 from hive_mtl.learn import corpora
 from hive_mtl.learn.config import load_recipe
 from hive_mtl.learn.diagram import draw_checkpoint
+from hive_mtl.learn.starting import LAST
 from hive_mtl.learn.trainer import train
 from hive_mtl.learn.utterances import training_utterances
 from hive_mtl.use.embedding import Embedding
@@ -40,11 +39,13 @@ def run(speech: Path | None, out: Path) -> Path:
         The page, ``report.html`` in ``out``.
 
     Raises:
-        HiveError: the recordings do not do, packages are missing, or the folder cannot be written.
+        HiveError: the recordings do not do, packages are missing, or the folder cannot be written
+            or holds anything else.
     """
+    earlier.check_replaceable(out)
     console = Console()
     teller = Teller(console)
-    table = _own(teller, speech) if speech else _synthetic(teller, out / "corpus")
+    table = _own(teller, speech) if speech else _synthetic(teller, out / earlier.CORPUS)
     unseen = material.unseen(table)
     model = _train(teller, table, out)
     report, recordings = _judge(teller, model, unseen, out)
@@ -57,8 +58,8 @@ def run(speech: Path | None, out: Path) -> Path:
     story = Story(
         synthetic=speech is None,
         description=model.description,
-        architecture=draw_checkpoint(out / "run"),
-        run=str(out / "run"),
+        architecture=draw_checkpoint(out / earlier.RUN),
+        run=str(out / earlier.RUN),
         steps=teller.steps,
         report=report,
         recordings=recordings,
@@ -104,13 +105,12 @@ def _counted(table: pa.Table) -> str:
 
 
 def _train(teller: Teller, table: pa.Table, out: Path) -> Model:
-    recipe = load_recipe("demo", [f"data.cache={out / 'prepared'}"])
+    recipe, run = load_recipe(earlier.RECIPE, [f"data.cache={out / 'prepared'}"]), out / earlier.RUN
     with teller.step("Training one embedding on every task that has labels") as step:
-        if (out / "run" / "last.safetensors").is_file():  # of an earlier demonstration
-            shutil.rmtree(out / "run")
-        with atomic_write(out / "utterances.parquet") as path:
-            pq.write_table(table, path)
-        model = load(train(recipe, [str(out / "utterances.parquet")], out / "run").folder)
+        if (run / LAST).is_file():
+            shutil.rmtree(run)
+        written = earlier.write_table(table, out)
+        model = load(train(recipe, [str(written)], run).folder)
         described = model.description
         step.outcome = (
             f"{described.model_id}: {described.parameters:,} parameters, {recipe.trainer.steps}"

@@ -6,7 +6,7 @@ good for showing that every step of the pipeline works; figures measured on them
 people.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,8 @@ from hive_mtl.faces.demo import espeak
 SEED = 1_618
 FIRST_SPEAKER = 1_001  # of the 60 voices from here on, 6 fall to validation by their hash
 CHAPTERS = 2
+_SPEAKERS = "SPEAKERS.TXT"
+_HEAD = "; Synthetic voices rendered by espeak-ng for a demonstration. No person speaks here."
 LINES_PER_CHAPTER = 5
 
 # English in espeak-ng's folder of languages.
@@ -39,16 +41,13 @@ class Speaker:
     words_per_minute: int
 
 
-def render(
-    folder: Path, known: int, unseen: int, on_speaker: Callable[[], None] = lambda: None
-) -> None:
+def render(folder: Path, known: int, unseen: int) -> None:
     """Writes the corpus: ``SPEAKERS.TXT`` and ``<subset>/<speaker>/<chapter>/<utterance>.flac``.
 
     Args:
         folder: the corpus; replaced if it is there.
         known: how many voices, half of them female, are in the subset ``train-synthetic``.
         unseen: how many are in ``test-synthetic``.
-        on_speaker: called after each voice, to show progress.
 
     Raises:
         MissingExtraError: espeakng-loader is not installed.
@@ -62,9 +61,16 @@ def render(
         corpus.mkdir()
         for subset, speaker, clean in zip(subsets, cast, spoken, strict=True):
             _write_speaker(corpus / subset, speaker, clean)
-            on_speaker()
         table = _speakers_txt(cast, subsets)
-        (corpus / "SPEAKERS.TXT").write_text(table, encoding="utf-8")
+        (corpus / _SPEAKERS).write_text(table, encoding="utf-8")
+
+
+def is_rendered(folder: Path) -> bool:
+    """Whether it is a corpus that :func:`render` wrote, which says so itself."""
+    try:
+        return (folder / _SPEAKERS).read_bytes().startswith(_HEAD.encode())
+    except OSError:
+        return False
 
 
 def invent(number: int) -> Speaker:
@@ -162,7 +168,7 @@ def _record(
 def _speakers_txt(cast: Sequence[Speaker], subsets: Sequence[str]) -> str:
     """LibriSpeech's table of speakers, with the voice's origin in place of the reader's name."""
     head = [
-        "; Synthetic voices rendered by espeak-ng for a demonstration. No person speaks here.",
+        _HEAD,
         ";ID  |SEX| SUBSET           |MINUTES| NAME",
     ]
     rows = [
