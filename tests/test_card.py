@@ -80,6 +80,14 @@ def test_a_card_says_what_is_not_known(table, model_file):
     assert about_model(model_file) == ""
 
 
+def test_a_folder_in_place_of_the_card_is_told_before_any_work(tmp_path, model_file, capsys):
+    data = write_corpus(tmp_path / "corpus")
+    words = ["evaluate", str(model_file), "--data", str(data), "--card", str(tmp_path)]
+    assert main([*words, "-o", str(tmp_path / "report")]) == 2
+    complaint = f"hive-mtl: {tmp_path}: is a folder: give the name of a file\n"
+    assert capsys.readouterr() == ("", complaint)
+
+
 @pytest.mark.slow
 def test_the_command_writes_a_card(tmp_path, model_file, capsys):
     data = write_corpus(tmp_path / "corpus")

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hive_mtl.evaluate.compare import report
+from hive_mtl.evaluate.compare import pictures, report
 from hive_mtl.evaluate.compare.arms import Cost, Said
 from hive_mtl.evaluate.compare.assessing import (
     Assessor,
@@ -113,6 +113,18 @@ def simulated() -> Comparison:
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     return simulated()
+
+
+def test_tasks_and_corpora_may_have_any_name(comparison: Comparison) -> None:
+    name = "$\\frac$ x"
+    nasty = [
+        replace(each, task=name, corpora={name: each.difference, "y": each.difference})
+        for each in comparison.against
+    ]
+    (cosine,) = comparison.cosines
+    told = replace(comparison, against=tuple(nasty), cosines=(replace(cosine, one=name),))
+    assert name in pictures.forest(told)
+    assert f"{name} and gender" in pictures.cosines(told)
 
 
 def test_the_verdict_of_each_task_is_the_true_one(comparison: Comparison) -> None:

@@ -1,6 +1,7 @@
 """Readers of corpora: each format becomes the table of utterances."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,23 @@ def test_a_recording_that_is_named_in_several_ways_counts_once(tmp_path, monkeyp
         turned = read_all([other, "LibriSpeech"])
         assert sorted(column(turned, "path")) == sorted(column(whole, "path"))
         assert sorted(column(turned, "split")) == ["test", "test", "train", "train"]
+
+
+def test_names_that_are_not_text_are_refused_in_one_line(tmp_path, call):
+    nameless = os.fsdecode(b"caf\xe9")
+    speakers, listed, table = (
+        tmp_path / name for name in ("speakers", "listed", f"{nameless}.csv")
+    )
+    record(librispeech(listed) / "train-clean" / "14" / "208" / f"{nameless}.flac")
+    (speakers / "ann").mkdir(parents=True)
+    (speakers / "ann" / f"{nameless}.wav").touch()
+    table.write_text("path,speaker\na.wav,ann\n")
+    for data in (speakers, listed, table):
+        with pytest.raises(DataError, match=r"caf\\udce9.*: its name is not UTF-8: rename it"):
+            read(data)
+    status, _, err = call("doctor", str(speakers))
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.endswith("its name is not UTF-8: rename it\n")
 
 
 def test_rows_that_one_table_repeats_and_parts_of_a_recording_all_count(tmp_path):

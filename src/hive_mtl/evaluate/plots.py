@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 from matplotlib.figure import Figure
 
+from hive_mtl.drawing import add_legend, plain, without_complaints
 from hive_mtl.evaluate.verification import Curve, Verification
 
 _TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -17,15 +18,16 @@ def draw_det(verification: Sequence[Verification], path: Path) -> None:
     """Miss over false alarm on normal-deviate axes (Martin et al. 1997), one line a corpus."""
     figure = Figure(figsize=(7, 7), layout="constrained")
     axes = figure.add_subplot()
+    lines, names = [], []
     for row, curve in _curves(verification):
         inside = [
             pair for pair in zip(curve.false_alarm, curve.miss, strict=True) if 0 < pair[1] < 1
         ]
-        axes.plot(
+        lines += axes.plot(
             [_deviate(false_alarm) for false_alarm, _ in inside],
             [_deviate(miss) for _, miss in inside],
-            label=f"{row.corpus} (EER {row.eer.value:.1%})" if row.eer else row.corpus,
         )
+        names.append(f"{row.corpus} (EER {row.eer.value:.1%})" if row.eer else row.corpus)
     span = [_deviate(rate) for rate in _SPAN]
     axes.plot(span, span, color="0.8", linewidth=1, zorder=0)
     axes.set(
@@ -41,9 +43,10 @@ def draw_det(verification: Sequence[Verification], path: Path) -> None:
     axes.set_xticks(ticks, labels)
     axes.set_yticks(ticks, labels)
     axes.grid(color="0.9")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-    figure.savefig(path, format="png", dpi=120)
+    if names:
+        add_legend(axes, lines, names)
+    with without_complaints():
+        figure.savefig(path, format="png", dpi=120)
 
 
 def draw_scores(verification: Sequence[Verification], path: Path) -> None:
@@ -57,9 +60,10 @@ def draw_scores(verification: Sequence[Verification], path: Path) -> None:
         for name, counts in (("non-target", curve.nontargets), ("target", curve.targets)):
             shares = [count / max(1, sum(counts)) for count in counts]
             axes.stairs(shares, curve.score, fill=True, alpha=0.6, label=name)
-        axes.set(title=row.corpus, xlabel="score", yticks=[])
+        axes.set(title=plain(row.corpus), xlabel="score", yticks=[])
         axes.legend()
-    figure.savefig(path, format="png", dpi=120)
+    with without_complaints():
+        figure.savefig(path, format="png", dpi=120)
 
 
 def _curves(verification: Sequence[Verification]) -> list[tuple[Verification, Curve]]:

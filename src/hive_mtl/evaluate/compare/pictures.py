@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hive_mtl.drawing import plain, without_complaints
 from hive_mtl.evaluate.compare.results import Against, Comparison
 from hive_mtl.evaluate.compare.statistics import Difference
 from hive_mtl.evaluate.compare.traces import Cosine
@@ -44,7 +45,7 @@ def forest(comparison: Comparison) -> str:
     axes.axvline(0, color="0.2", linewidth=1)
     axes.axvline(margin, color="0.2", linewidth=1, linestyle="--")
     axes.set(xlim=(-reach, reach), ylim=(len(lines) - 0.5, -0.5))
-    axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
+    axes.set_yticks(range(len(lines)), [plain(name) for name, _, _ in lines])
     axes.set_xlabel("unified errs less   |   difference, % of the rival's error   |   errs more")
     axes.grid(axis="x", color="0.92")
     _legend(axes)
@@ -93,7 +94,7 @@ def cosines(comparison: Comparison) -> str:
         for each in trainings:
             axes.plot(each.steps, each.cosines, ".", color="#3b6ea5", alpha=0.25, markersize=3)
             axes.plot(each.steps, _running_mean(each.cosines), color="#3b6ea5", linewidth=1.4)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(plain(name), fontsize=10)
         axes.tick_params(labelsize=8)
         largest = max(abs(value) for each in trainings for value in each.cosines)
         axes.set_ylim(-1.1 * largest or -1, 1.1 * largest or 1)
@@ -104,7 +105,7 @@ def cosines(comparison: Comparison) -> str:
 def _lines(against: Against) -> list[tuple[str, Difference, bool]]:
     lines = [(f"{against.task} against {against.rival}", against.difference, True)]
     if len(against.corpora) > 1:
-        lines += [(f"{corpus}", found, False) for corpus, found in against.corpora.items()]
+        lines += [(corpus, found, False) for corpus, found in against.corpora.items()]
     return lines
 
 
@@ -121,6 +122,7 @@ def _running_mean(values: Sequence[float]) -> list[float]:
 
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}
+    with mpl.rc_context(settings), without_complaints():
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

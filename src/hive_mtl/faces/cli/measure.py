@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from hive_mtl.atomic import check_no_folder
 from hive_mtl.faces.cli.answers import OUT, Data, Json, complain, print_json
 
 if TYPE_CHECKING:
@@ -79,18 +80,16 @@ def evaluate(
         check_corpora(table, judged.corpora)  # before any work
     pairs = None if judged.trials is None else read_trials(judged.trials, table)
     loaded = hive_mtl.load(model)
-    for folder in (out, card and card.parent):
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)  # lest hours of work end at a wrong place
+    _make_room(out, card)  # lest hours of work end at a wrong place
     embedded = embed_table(loaded, table)
     report = judge(loaded, embedded, trials=pairs, original_test=judged.original_test)
     report = _with_more(replace(report, split=judged.split or ""), judged, loaded, embedded)
     if judged.conditions or card is not None:
         report = replace(report, conditions=judge_conditions(loaded, table))
-    if card is not None:
-        write_card(card, loaded.description, report, everything, about_model(loaded.file))
     if out is not None:
         report.write(out)
+    if card is not None:
+        write_card(card, loaded.description, report, everything, about_model(loaded.file))
     for failure in report.failures:
         complain(f"{failure.path}: {failure.reason}")
     if as_json:
@@ -98,6 +97,14 @@ def evaluate(
     else:
         print(report.markdown())
     return 2 if report.failures else 0
+
+
+def _make_room(out: Path | None, card: Path | None) -> None:
+    for folder in (out, card and card.parent):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    if card is not None:
+        check_no_folder(card)
 
 
 def _with_more(

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hive_mtl.drawing import add_legend, plain, without_complaints
+
 _NAMED = 24  # labels that a legend has room for
 _CROWD = 250  # points beyond which each is drawn smaller
 _GREY = (0.65, 0.65, 0.65, 1.0)
@@ -19,7 +21,7 @@ def draw_scatter(
     path: Path,
     title: str,
 ) -> None:
-    """Draws points at ``places`` ``(points, 2)``; a legend names the first colours.
+    """Draws points at ``places`` ``(points, 2)``; a legend names the first colours and grey.
 
     Args:
         places: at any scale.
@@ -31,6 +33,7 @@ def draw_scatter(
     """
     from matplotlib import colormaps  # here, because it is slow to import
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     wheel = colormaps["hsv"]
     told_apart = next((colormaps[f"tab{most}"] for most in (10, 20) if len(names) <= most), None)
@@ -44,22 +47,21 @@ def draw_scatter(
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     axes = figure.add_subplot()
     colour_of = np.asarray(colours)
-    for number, name in enumerate(names):
+    handles = []
+    for number in range(len(names)):
         x, y = places[colour_of == number].T
-        label = name if number < _NAMED else None
-        axes.scatter(
-            x, y, s=size, color=palette[number], edgecolors="white", linewidths=0.4, label=label
+        drawn = axes.scatter(
+            x, y, s=size, color=palette[number], edgecolors="white", linewidths=0.4
         )
-    axes.set_title(_plain(title), loc="left")
+        handles.append(drawn)
+    axes.set_title(plain(title), loc="left")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("0.85")
-    more = f"and {len(names) - _NAMED} more" if len(names) > _NAMED else None
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, title=more)
-    for text in legend.get_texts():
-        text.set_text(_plain(text.get_text()))
-    figure.savefig(path, format="png", dpi=120)
-
-
-def _plain(text: str) -> str:
-    """Text as it is: matplotlib reads what stands between two dollar signs as a formula."""
-    return text.replace("$", r"\$")
+    named = [number for number in range(len(names)) if number < _NAMED or number == grey]
+    shown, said = [handles[number] for number in named], [names[number] for number in named]
+    if len(named) < len(names):
+        shown.append(Line2D([], [], linestyle="none"))
+        said.append(f"and {len(names) - len(named)} more")
+    add_legend(axes, shown, said, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    with without_complaints():
+        figure.savefig(path, format="png", dpi=120)

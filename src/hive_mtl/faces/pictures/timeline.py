@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hive_mtl.atomic import atomic_write
+from hive_mtl.drawing import plain, without_complaints
 from hive_mtl.errors import MissingExtraError
 from hive_mtl.use.diarize import Diarization
 
@@ -48,19 +49,14 @@ def draw_timeline(path: Path, found: Diarization, title: str) -> None:
     ]
     axes.set_yticks(
         range(len(names)),
-        [_plain(f"{name} ({each:.0f} s)") for name, each in zip(names, spoken, strict=True)],
+        [plain(f"{name} ({each:.0f} s)") for name, each in zip(names, spoken, strict=True)],
     )
     axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="minutes" if minutes else "seconds")
     axes.set_xlim(left=0.0)
-    axes.set_title(_plain(title), loc="left")
+    axes.set_title(plain(title), loc="left")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
-    with atomic_write(path) as temporary:
+    with atomic_write(path) as temporary, without_complaints():
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
-
-
-def _plain(text: str) -> str:
-    """Text as it is: matplotlib reads what stands between two dollar signs as a formula."""
-    return text.replace("$", r"\$")

@@ -19,6 +19,7 @@ from hive_mtl import audio
 from hive_mtl.errors import AudioError, ConfigError, DataError
 from hive_mtl.learn import registry
 from hive_mtl.learn.corpora._names import corpus_name, own_splits
+from hive_mtl.learn.corpora._paths import text_of
 from hive_mtl.learn.corpora._repeats import without_repeats
 
 _CATCH_ALL = "folder"  # any folder of recordings looks like it, so the others are asked first
@@ -128,6 +129,7 @@ def _existing(name: str) -> Path:
     path = Path(name).expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder: check the path")
+    text_of(path.resolve())  # where the name of the corpus and the paths of a table come from
     return path
 
 

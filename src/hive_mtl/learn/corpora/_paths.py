@@ -1,9 +1,28 @@
-"""Where the relative paths of a manifest start from."""
+"""The paths of recordings: as text, and where the relative ones of a manifest start from."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from hive_mtl import audio
+from hive_mtl.errors import DataError
+
+
+def text_of(path: Path) -> str:
+    """The path as a table can hold it.
+
+    Raises:
+        DataError: it is not Unicode, which a file system need not care about.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{audio.describe_source(path)}: its name is not UTF-8: rename it"
+        ) from error
+    return text
 
 
 def base_of(folder: Path, paths: pa.ChunkedArray) -> Path:

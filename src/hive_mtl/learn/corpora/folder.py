@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from hive_mtl.audio import find_recordings
 from hive_mtl.learn.corpora._names import corpus_name
+from hive_mtl.learn.corpora._paths import text_of
 from hive_mtl.learn.utterances import conform
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,11 @@ def root(path: Path) -> Path:
 
 
 def read(path: Path) -> pa.Table:
-    """Every recording below ``path``; the speaker is its topmost folder, the corpus ``path``."""
+    """Every recording below ``path``; the speaker is its topmost folder, the corpus ``path``.
+
+    Raises:
+        DataError: a name is not UTF-8.
+    """
     top = root(path)
     recordings = find_recordings(top)
     spoken = [recording for recording in recordings if recording.parent != top]
@@ -36,7 +41,7 @@ def read(path: Path) -> pa.Table:
     speakers = [recording.relative_to(top).parts[0] for recording in spoken]
     table = pa.table(
         {
-            "path": pa.array(map(str, spoken), pa.string()),
+            "path": pa.array(map(text_of, spoken), pa.string()),
             "speaker": pa.array(speakers, pa.string()),
         }
     )

@@ -11,6 +11,7 @@ import pyarrow as pa
 from hive_mtl.audio import find_recordings
 from hive_mtl.errors import DataError
 from hive_mtl.learn.corpora._names import corpus_name, own_splits
+from hive_mtl.learn.corpora._paths import text_of
 from hive_mtl.learn.labels import parse_gender
 from hive_mtl.learn.utterances import conform
 
@@ -36,7 +37,7 @@ def read(path: Path) -> pa.Table:
     folders of the speakers may also lie in ``path`` itself.
 
     Raises:
-        DataError: nothing lies where the layout has it.
+        DataError: nothing lies where the layout has it, or a name is not UTF-8.
     """
     top = root(path)
     listed = (top / _SPEAKERS).is_file()
@@ -56,7 +57,7 @@ def read(path: Path) -> pa.Table:
     _warn(folder, len(parts) - len(rows), set(speakers) - genders.keys())
     table = pa.table(
         {
-            "path": pa.array((str(top.joinpath(*names)) for names in rows), pa.string()),
+            "path": pa.array((text_of(top.joinpath(*names)) for names in rows), pa.string()),
             "speaker": pa.array(speakers, pa.string()),
             "session": [names[-2] for names in rows],
             "split": pa.array((splits.get(names[0]) for names in rows), pa.string()),
