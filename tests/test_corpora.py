@@ -178,10 +178,9 @@ def test_a_recording_that_is_named_in_several_ways_counts_once(tmp_path, monkeyp
 
 def test_names_that_are_not_text_are_refused_in_one_line(tmp_path, call):
     nameless = os.fsdecode(b"caf\xe9")
-    speakers, listed, table = (
-        tmp_path / name for name in ("speakers", "listed", f"{nameless}.csv")
-    )
-    record(librispeech(listed) / "train-clean" / "14" / "208" / f"{nameless}.flac")
+    speakers, table = tmp_path / "speakers", tmp_path / f"{nameless}.csv"
+    listed = librispeech(tmp_path / "listed")
+    (listed / "train-clean" / "14" / "208" / f"{nameless}.flac").touch()
     (speakers / "ann").mkdir(parents=True)
     (speakers / "ann" / f"{nameless}.wav").touch()
     table.write_text("path,speaker\na.wav,ann\n")

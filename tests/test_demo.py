@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 import soundfile
 import torch
+from rich.console import Console
 
 from hive_mtl.description import DataSummary
 from hive_mtl.errors import DataError
 from hive_mtl.evaluate import evaluate
 from hive_mtl.faces.demo import earlier, material, pipeline, synthetic
 from hive_mtl.faces.demo.page import render
-from hive_mtl.faces.demo.story import Step, Story, duration, percent
+from hive_mtl.faces.demo.story import Step, Story, Teller, duration, percent
 from hive_mtl.learn import checkpoint, corpora
 from hive_mtl.learn.config import Recipe, load_recipe
 from hive_mtl.learn.diagram import draw, trace_layers
@@ -138,6 +139,49 @@ def test_the_command_makes_everything_in_the_folder_that_it_is_given(
     for words, folder in (((), "demo"), (("--out", "mine"), "mine")):
         status, _, err = call("demo", *words)
         assert (status, err) == (2, f"hive-mtl: {folder}/corpus: no room\n")
+
+
+def _table(folder: Path, *rows: tuple[str, str, str]) -> Path:
+    """A table of (corpus, speaker, split); twelve other voices of a third corpus are to learn."""
+    learnt = [("c", f"v{number}", "train") for number in range(12) for _ in range(2)]
+    lines = [f"{number}.wav,{','.join(row)}" for number, row in enumerate([*rows, *learnt])]
+    path = folder / "own.csv"
+    path.write_text("\n".join(["path,corpus,speaker,split", *lines]) + "\n")
+    return path
+
+
+def test_voices_of_one_name_in_two_corpora_are_two(tmp_path: Path) -> None:
+    unseen = [(corpus, "1", "test") for corpus in "aabb"]
+    table = material.read_own(_table(tmp_path, *unseen))
+    aside = material.unseen(table)
+    assert aside["speaker"].to_pylist() == ["a/1", "a/1", "b/1", "b/1"]
+    assert aside["corpus"].unique().to_pylist() == ["recordings"]
+    assert pipeline._told(table).startswith("28 recordings of 14 voices, ")
+    assert "2 of the voices are kept aside" in pipeline._told(table)
+    assert set(table["corpus"].to_pylist()) == {"a", "b", "c"}  # what is learnt stays apart
+
+
+def test_voices_kept_aside_of_one_corpus_keep_their_names(tmp_path: Path) -> None:
+    own = _table(tmp_path, *[("a", name, "test") for name in "xxyy"])
+    aside = material.unseen(material.read_own(own))
+    assert aside["speaker"].to_pylist() == [*"xxyy"]
+    assert aside["corpus"].unique().to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize("names", ["xx", "xy", ("", "", "")])
+def test_a_split_that_no_pairs_can_be_made_of_is_refused_at_once(tmp_path: Path, names) -> None:
+    own = _table(tmp_path, *[("a", name, "test") for name in names])
+    with pytest.raises(DataError, match=r"own.csv: split 'test' needs two named voices.*: add"):
+        material.read_own(own)
+
+
+def test_names_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    teller = Teller(Console(emoji=False, width=200))
+    with teller.step("Reading your recordings in d [old]/[/bold]:cat:") as step:
+        step.outcome = "Voice [b]: x."
+    out = capsys.readouterr().out
+    assert "in d [old]/[/bold]:cat:\n" in out
+    assert "Voice [b]: x. (" in out
 
 
 @pytest.fixture

@@ -666,3 +666,9 @@ def test_rows_of_split_test_are_not_learnt_from(corpus: Path, cache: Path, tmp_p
     table = write_table(tmp_path / "table.csv", rows)
     folder = train(tiny_recipe(cache), [str(table)], tmp_path / "run").folder
     assert len(checkpoint.load(folder).header.tasks["speaker"]["classes"]) == 6
+
+
+def test_the_journal_tells_names_as_they_are(tmp_path, capsys):
+    with Journal(tmp_path, start=0, quiet=False) as journal:
+        journal.say("d [old]/[/bold]:cat:.wav: empty")
+    assert capsys.readouterr().err == "d [old]/[/bold]:cat:.wav: empty\n"

@@ -26,7 +26,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, start: int, quiet: bool) -> None:
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = Console(stderr=True, quiet=quiet, markup=False, emoji=False)
         self._log = folder / "log.jsonl"
         self._steps = start
         self._sums: dict[str, float] = {}
@@ -38,7 +38,7 @@ class Journal:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[losses]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             disable=quiet or not self._console.is_terminal,

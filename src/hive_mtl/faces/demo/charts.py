@@ -19,7 +19,6 @@ _WIDTH, _HEIGHT = 520, 380
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 16, 504, 316
 _RATES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # ticks of a DET curve
 _LOWEST, _HIGHEST = 0.0008, 0.55  # its ends
-_BINS = 40
 
 Points = Sequence[tuple[float, float]]
 

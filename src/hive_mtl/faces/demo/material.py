@@ -14,7 +14,7 @@ import soundfile
 from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.utterances import is_validation_voice
+from hive_mtl.learn.utterances import is_validation_voice, sessions
 
 UNSEEN = "test"  # the split that training never reads
 FEWEST_VOICES = 8
@@ -32,7 +32,7 @@ def read_own(speech: Path) -> pa.Table:
     hash, not among those that validate.
 
     Raises:
-        DataError: nothing is there, or too few voices have two recordings.
+        DataError: nothing is there, or too few voices have two recordings, in all or kept aside.
     """
     table = corpora.read(speech)
     counts = Counter(zip(table["corpus"].to_pylist(), table["speaker"].to_pylist(), strict=True))
@@ -43,6 +43,7 @@ def read_own(speech: Path) -> pa.Table:
             f" on some and tests on others, so give at least {FEWEST_VOICES}"
         )
     if UNSEEN in table["split"].unique().to_pylist():
+        _check_unseen(table, speech)
         return table
     aside = set(_drawn(voices))
     keys = zip(table["corpus"].to_pylist(), table["speaker"].to_pylist(), strict=True)
@@ -51,8 +52,11 @@ def read_own(speech: Path) -> pa.Table:
 
 
 def unseen(table: pa.Table) -> pa.Table:
-    """Rows of the voices kept aside: at most :data:`MOST_EACH` of :data:`MOST_UNSEEN` voices."""
-    rows = table.filter(pc.equal(table["split"], UNSEEN))
+    """Rows of the voices kept aside: at most :data:`MOST_EACH` of :data:`MOST_UNSEEN` voices.
+
+    They are of one corpus, so that all of them are judged together.
+    """
+    rows = _as_one_corpus(table.filter(pc.equal(table["split"], UNSEEN)))
     count: Counter[str] = Counter()
     kept = []
     for row, speaker in enumerate(rows["speaker"].to_pylist()):
@@ -71,6 +75,30 @@ def clip(source: audio.Segment) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, audio.SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III")
     return buffer.getvalue()
+
+
+def _as_one_corpus(rows: pa.Table) -> pa.Table:
+    """The rows, with the names of their voices led by those of their corpora if there are more."""
+    if len(rows["corpus"].unique()) < 2:
+        return rows
+    voice = pc.binary_join_element_wise(rows["corpus"], rows["speaker"], "/")
+    columns = {
+        "session": pa.array(sessions(rows), pa.string()),  # each corpus has them in its own way
+        "corpus": pa.array(["recordings"] * len(rows), pa.string()),
+        "speaker": voice,
+    }
+    for name, column in columns.items():
+        rows = rows.set_column(rows.column_names.index(name), name, column)
+    return rows
+
+
+def _check_unseen(table: pa.Table, speech: Path) -> None:
+    count = Counter(unseen(table)["speaker"].to_pylist())
+    if len(count) < 2 or max(count.values()) < 2:
+        raise DataError(
+            f"{speech}: split '{UNSEEN}' needs two named voices, one of them with two recordings:"
+            " add them, or name no split"
+        )
 
 
 def _drawn(voices: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

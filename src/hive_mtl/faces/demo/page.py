@@ -47,7 +47,6 @@ def render(story: Story) -> str:
         figures=list(_figures(story)),
         facts=_facts(story),
         judged=judged,
-        threshold=threshold,
         diagram=Markup(story.architecture),
         genders={each.labels.get("gender") for each in story.recordings},
         map=Markup(draw_map(story.recordings)),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
+from rich.markup import escape
 
 from hive_mtl.audio import Segment
 from hive_mtl.errors import DataError
@@ -20,7 +21,7 @@ from hive_mtl.learn.config import load_recipe
 from hive_mtl.learn.diagram import draw_checkpoint
 from hive_mtl.learn.starting import LAST
 from hive_mtl.learn.trainer import train
-from hive_mtl.learn.utterances import training_utterances
+from hive_mtl.learn.utterances import training_utterances, voices
 from hive_mtl.use.embedding import Embedding
 from hive_mtl.use.model import Model, load
 from hive_mtl.use.scoring import cosine
@@ -43,7 +44,7 @@ def run(speech: Path | None, out: Path) -> Path:
             or holds anything else.
     """
     earlier.check_replaceable(out)
-    console = Console()
+    console = Console(emoji=False)  # a path may hold ':cat:'
     teller = Teller(console)
     table = _own(teller, speech) if speech else _synthetic(teller, out / earlier.CORPUS)
     unseen = material.unseen(table)
@@ -67,7 +68,7 @@ def run(speech: Path | None, out: Path) -> Path:
         portraits=portraits,
     )
     page = write_page(story, out / "report.html")
-    console.print(f"\nDone: open [bold]{page}[/bold] in a browser.", highlight=False)
+    console.print(f"\nDone: open [bold]{escape(str(page))}[/bold] in a browser.", highlight=False)
     return page
 
 
@@ -100,8 +101,8 @@ def _told(table: pa.Table) -> str:
 
 
 def _counted(table: pa.Table) -> str:
-    voices = len(table["speaker"].drop_null().unique())
-    return f"{len(table):,} recordings of {voices:,} voices"
+    _, known = voices(table)
+    return f"{len(table):,} recordings of {len(known):,} voices"
 
 
 def _train(teller: Teller, table: pa.Table, out: Path) -> Model:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 
 from hive_mtl.audio import Segment
@@ -40,7 +41,7 @@ class Teller:
         """Says what begins; then, unless it failed, what came of it and how long it took."""
         step = Step(title)
         number = len(self.steps) + 1
-        self.console.print(f"\n[bold]{number}. {title}[/bold]", highlight=False)
+        self.console.print(f"\n[bold]{number}. {escape(title)}[/bold]", highlight=False)
         begun = time.monotonic()
         yield step
         step.seconds = time.monotonic() - begun
@@ -49,7 +50,7 @@ class Teller:
 
     def say(self, text: str) -> None:
         """A few words under the title of a step."""
-        self.console.print(Padding(text, (0, 0, 0, 3)), highlight=False)
+        self.console.print(Padding(escape(text), (0, 0, 0, 3)), highlight=False)
 
 
 @dataclass(frozen=True)
