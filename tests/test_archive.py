@@ -1,12 +1,15 @@
 """The index of an archive: made once, kept up to date, never trusted blindly."""
 
 import errno
+import io
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,7 +163,43 @@ def overwritten(content: bytes) -> bytes:
     return b"\0" * len(content)
 
 
-@pytest.mark.parametrize("damage", [cut, emptied, overwritten])
+def other_arrays(content: bytes) -> bytes:
+    """An entry of the same recording whose arrays are of another kind."""
+    made = io.BytesIO()
+    with np.load(io.BytesIO(content)) as arrays:
+        np.savez(made, about=arrays["about"], vectors=arrays["vectors"], facts=np.zeros((2, 5)))
+    return made.getvalue()
+
+
+def without_duration(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with np.load(io.BytesIO(content)) as arrays:
+        about = json.loads(str(arrays["about"]))
+        del about["duration_s"]
+        kept = {"vectors": arrays["vectors"], "facts": arrays["facts"]}
+        np.savez(made, about=np.array(json.dumps(about)), **kept)
+    return made.getvalue()
+
+
+def of_another_form(content: bytes) -> bytes:
+    made = io.BytesIO()
+    np.savez(made, about=np.array("[1]"))
+    return made.getvalue()
+
+
+def broken_lzma(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("about.npy", b"x" * 500)
+    changed = bytearray(made.getvalue())
+    changed[45:60] = b"\xff" * 15
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut, emptied, overwritten, other_arrays, without_duration, of_another_form, broken_lzma],
+)
 def test_a_damaged_entry_is_made_again(
     model, archive, embedded, damage: Callable[[bytes], bytes]
 ) -> None:

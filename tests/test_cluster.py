@@ -206,6 +206,8 @@ def test_the_command_names_failures_and_refuses_what_it_cannot_do(
     assert len(err.splitlines()) == 1
     assert "talk/text.wav" in err
     assert "talk/text.wav,,is no audio" in Path("groups.csv").read_text().replace('"', "")
+    status, out, _ = call("talk", "--voices", "1", "-o", "groups.csv")
+    assert out.startswith("3 recordings in 1 group (")
     Path("empty").mkdir()
     for words, reason in (
         (["empty"], "a folder without recordings"),

@@ -16,7 +16,7 @@ from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError
 from hive_mtl.faces.cli import main
 from hive_mtl.use.recognising import near_among, recognise
 from hive_mtl.use.scoring import Voice
-from hive_mtl.use.speakers import MOST_GROUPED, Hops, whose
+from hive_mtl.use.speakers import MOST_GROUPED, Hops, means, whose
 from hive_mtl.use.stores._sql import SqlStore
 from hive_mtl.use.turns_file import audacity, rttm, write_turns
 from hive_mtl.use.voices_file import write_voices
@@ -272,3 +272,9 @@ def test_a_folder_in_the_way_is_seen_before_the_work(
     (tmp_path / name).mkdir()
     assert main(["diarize", "talk.wav", "-o", str(tmp_path / name)]) == 2
     assert capsys.readouterr().err.endswith(f"{name}: is a folder: give the name of a file\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_vectors_that_cancel_out_have_a_mean() -> None:
+    vectors = np.array([[1, 0], [-1, 0], [0, 0]], np.float32)
+    np.testing.assert_array_equal(means(vectors, np.array([0, 0, 1])), np.zeros((2, 2)))

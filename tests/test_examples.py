@@ -85,6 +85,15 @@ def test_export_librispeech_layout(folder: Path, tmp_path: Path) -> None:
     assert set(read["gender"].to_pylist()) == {"female"}
 
 
+def test_export_librispeech_layout_of_nobody(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,speaker,corpus\nown/v0/0.wav,,mine\nown/v1/0.wav,1,other\n")
+    words = [EXAMPLES / "export_librispeech_layout.py", table, "mine", tmp_path / "out"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    complaint = f"{table}: names no voices of a corpus 'mine': see its column 'corpus'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", complaint)
+
+
 @pytest.mark.slow
 def test_train_on_your_recordings(folder: Path, tmp_path: Path) -> None:
     settings = ["trainer.steps=2", "batches.size=8", f"data.cache={tmp_path / 'cache'}"]

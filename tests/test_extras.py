@@ -24,7 +24,7 @@ USES = (
     "find a.wav people",
 )
 NEEDS = {  # what is asked for, what of it takes more packages, and the extra that brings them
-    "embed a.wav -o a.parquet": ("writing Parquet", "train"),
+    "embed a.wav -o a.parquet": ("writing Parquet", "analysis"),
     "cluster people": ("grouping voices", "analysis"),
     "cluster people --html a.html": ("a map", "analysis"),
     "diarize gone.wav": ("telling who speaks when", "analysis"),  # before it reads
@@ -33,7 +33,7 @@ NEEDS = {  # what is asked for, what of it takes more packages, and the extra th
     "attributes a.wav --model org/name": ("fetching it from the Hub", "hub"),
     "voices list --store postgresql://nobody@localhost/none": ("a store in PostgreSQL", "postgres"),
     "demo": ("the demonstration", "demo"),
-    "doctor people": ("hive-mtl doctor", "train"),
+    "doctor people": ("hive-mtl doctor", "analysis"),
     "train unified --data people": ("hive-mtl train", "train"),
     "evaluate tiny.onnx --data people": ("evaluating a model", "train,analysis"),
     "evaluate-diarization tiny.onnx --data people": ("evaluating a model", "train,analysis"),

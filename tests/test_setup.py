@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -165,6 +166,13 @@ def test_the_branch_floor_fails_below_it_and_where_nothing_was_measured(tmp_path
     assert floor.main([str(report), "90", "metrics"]) == 0
     assert floor.main([str(report), "91", "metrics"]) == 1
     assert floor.main([str(report), "90", "metrics", "audio"]) == 1
+
+
+def test_a_source_archive_holds_what_its_tests_need() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"/tools", "/hive-mtl", "/constraints.txt", "/Makefile"} <= set(included)
+    assert all((ROOT / name[1:]).exists() for name in included)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from hive_mtl.errors import ConfigError, DataError, ModelError
 from hive_mtl.learn import checkpoint, trainer
 from hive_mtl.learn.batches import Batch
 from hive_mtl.learn.config import Recipe
+from hive_mtl.learn.journal import Journal
 from hive_mtl.learn.schedules import warm_up_and_cosine
 from hive_mtl.learn.trainer import train
 from learning import (

@@ -72,8 +72,8 @@ def open_set(rows: Sequence[OpenSet]) -> list[str]:
         return []
     shown = table(
         (
-            *("corpus", "enrolled / unknown speakers", "known / unknown probes", "DIR at 1% %"),
-            *("recognised %", "false alarms %", "bits"),
+            *("corpus", "enrolled / unknown speakers", "known / unknown probes"),
+            *("DIR at 1% false alarms, %", "recognised %", "false alarms %", "bits"),
         ),
         (
             (

@@ -266,10 +266,10 @@ def _read(entry: Path, stamp: _Stamp) -> _Kept | None:
             if about["problem"]:
                 return None, about["problem"]
             vectors, facts = arrays["vectors"], arrays["facts"]
+        columns = {name: facts[name] for name in _FACTS.names or ()}
+        return Windows(vectors=vectors, **columns, duration_s=about["duration_s"]), ""
     except DAMAGED:
         return None
-    columns = {name: facts[name] for name in _FACTS.names or ()}
-    return Windows(vectors=vectors, **columns, duration_s=about["duration_s"]), ""
 
 
 def _telling(embedded: WindowedEmbeddings, cohort: npt.NDArray[np.float32] | None) -> Windows:

@@ -94,9 +94,10 @@ def whose(hops: Hops, voices: int | None = None) -> Labels:
 
 
 def means(vectors: npt.NDArray[np.float32], labels: Labels) -> npt.NDArray[np.float32]:
-    """The mean of each voice's vectors, at unit norm: ``(voices, dim)``."""
+    """The mean of each voice's vectors, at unit norm: ``(voices, dim)``; or zeros."""
     sums = _membership(labels).T @ vectors
-    unit: npt.NDArray[np.float32] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = sums / np.maximum(norms, 1e-9)
     return unit
 
 

@@ -8,6 +8,7 @@ id stands in the comment of the zip archive, so that every key is a recording.
 """
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -32,7 +33,8 @@ Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 DAMAGED = (
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
+    TypeError,
     EOFError,
     MemoryError,
     RuntimeError,
@@ -41,6 +43,7 @@ DAMAGED = (
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
 """What reading a file of arrays raises where bytes of it have changed."""
 
@@ -184,7 +187,7 @@ def _write_parquet(file: Path, kept: _Kept, entries: Iterator[tuple[str, Embeddi
         import pyarrow as pa  # here, because the base install has none
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise MissingExtraError("writing Parquet", "train") from error
+        raise MissingExtraError("writing Parquet", "analysis") from error
     schema = pa.schema(
         [
             ("path", pa.string()),
@@ -221,7 +224,7 @@ def _read_parquet(path: Path) -> Vectors:
     try:
         import pyarrow.parquet as pq  # here, because the base install has none
     except ImportError as error:
-        raise MissingExtraError("reading Parquet", "train") from error
+        raise MissingExtraError("reading Parquet", "analysis") from error
     table = pq.read_table(path, columns=["path", "vector", "model_id"])
     rows = table.num_rows
     # chunk by chunk: Arrow counts the numbers inside a list column in 32 bits

@@ -122,7 +122,9 @@ def _running_mean(values: Sequence[float]) -> list[float]:
 
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}
-    with mpl.rc_context(settings), without_complaints():
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}),
+        without_complaints(),
+    ):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

@@ -78,7 +78,7 @@ _EXTRA_OF_MODULE = {
     "pyannote": "analysis",
     "pyroomacoustics": "train",
     "openTSNE": "analysis",
-    "pyarrow": "train",
+    "pyarrow": "analysis",
     "safetensors": "train",
     "scipy": "train",
     "sklearn": "analysis",

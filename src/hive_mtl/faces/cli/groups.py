@@ -117,10 +117,11 @@ def map(  # noqa: A001 - commands are named after what they do
 def _check_output(path: Path) -> None:
     from hive_mtl.faces.pictures.voice_map import check_map
 
-    check_no_folder(path)
     if path.suffix.lower() == ".html":
         check_map(path)
-    elif path.suffix.lower() not in _TABLES:
+        return
+    check_no_folder(path)
+    if path.suffix.lower() not in _TABLES:
         raise ConfigError(f"{path}: groups are written as .csv, .json or .html: choose one")
 
 
@@ -170,7 +171,6 @@ def _as_map(paths: Sequence[str], found: "Clustering") -> "VoiceMap":
         for path, label in zip(paths, found.labels, strict=True)
         if label is not None
     ]
-    separation = "n/a" if found.silhouette is None else f"{found.silhouette:.2f}"
     return VoiceMap(
         title="Recordings grouped by voice",
         label="group",
@@ -181,7 +181,7 @@ def _as_map(paths: Sequence[str], found: "Clustering") -> "VoiceMap":
         figures={
             "recordings": f"{len(points):,}",
             "groups": f"{found.groups:,}",
-            "silhouette (1 is best)": separation,
+            "silhouette (1 is best)": _separation(found),
         },
         failures=found.failures,
     )
@@ -197,9 +197,14 @@ def _drawn_in_json(drawn: "VoiceMap", out: Path) -> dict[str, Any]:
     }
 
 
+def _separation(found: "Clustering") -> str:
+    return "n/a" if found.silhouette is None else f"{found.silhouette:.2f}"
+
+
 def _print(paths: Sequence[str], found: "Clustering", *, listed: bool) -> None:
     grouped = [(label, path) for path, label in zip(paths, found.labels, strict=True) if label]
-    separation = "n/a" if found.silhouette is None else f"{found.silhouette:.2f}"
-    print(f"{len(grouped)} recordings in {found.groups} groups (silhouette {separation})")
+    recordings = f"{len(grouped)} recording{'s' * (len(grouped) != 1)}"
+    groups = f"{found.groups} group{'s' * (found.groups != 1)}"
+    print(f"{recordings} in {groups} (silhouette {_separation(found)})")
     for label, path in sorted(grouped) if listed else ():
         print(f"{label:>4}  {path}")

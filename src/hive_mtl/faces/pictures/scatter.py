@@ -32,6 +32,7 @@ def draw_scatter(
         title: above it.
     """
     from matplotlib import colormaps  # here, because it is slow to import
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -47,7 +48,7 @@ def draw_scatter(
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     axes = figure.add_subplot()
     colour_of = np.asarray(colours)
-    handles = []
+    handles: list[Artist] = []
     for number in range(len(names)):
         x, y = places[colour_of == number].T
         drawn = axes.scatter(

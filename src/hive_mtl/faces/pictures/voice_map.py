@@ -22,7 +22,7 @@ from hive_mtl.faces.pictures.scatter import draw_scatter
 from hive_mtl.pages import environment
 
 UNLABELLED = "not labelled"
-_NEEDED = ("jinja2", "matplotlib", "openTSNE")
+_NEEDED = {".html": ("jinja2", "openTSNE"), ".png": ("matplotlib", "openTSNE")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,10 @@ def check_map(path: Path) -> None:
         MissingExtraError: what draws maps is not installed.
     """
     check_no_folder(path)
-    if path.suffix.lower() not in (".html", ".png"):
+    needed = _NEEDED.get(path.suffix.lower())
+    if needed is None:
         raise ConfigError(f"{path}: a map is written as .html or .png: choose one")
-    if not all(map(find_spec, _NEEDED)):
+    if not all(map(find_spec, needed)):
         raise MissingExtraError("a map", "analysis")
 
 
