@@ -25,8 +25,10 @@ format: setup-dev
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
+# All but what they share.
+SHARED := environments measure paired
 bench: setup-dev
-	for script in $(sort $(wildcard benchmarks/*.py)); do $(PYTHON) $$script || exit; done
+	for script in $(sort $(filter-out $(SHARED:%=benchmarks/%.py),$(wildcard benchmarks/*.py))); do $(PYTHON) $$script || exit; done
 
 # Both make .venv-original, with TensorFlow, on first use.
 bench-original: setup-dev
