@@ -1008,11 +1008,85 @@ def _started(script: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_waits_for_a_call_that_starts_threads(tmp_path: Path) -> None:
-    child = _started(_FORKS_WHILE_A_CALL_STARTS_THREADS, tmp_path / "voices.db")
+_FORKS_WHILE_A_CALL_USES_ANOTHER_STORE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import os, time
+from threading import Event, Thread
+from enrolled import MODEL, stored
+from hive_mtl.use.stores import open_store
+
+one, other, begun = open_store(sys.argv[2]), open_store(sys.argv[3]), Event()
+other.add([stored("ann", 1)], MODEL)
+
+def lazily():
+    begun.set()
+    time.sleep(0.3)  # the fork is made meanwhile
+    yield other.get("ann")
+    yield from open_store(sys.argv[3]).snapshot().voices[1:]
+
+Thread(target=lambda: one.add(lazily(), MODEL)).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(one.count() + other.count())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+_CTRL_C_WHILE_A_FORK_WAITS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import os, signal, time
+from threading import Event, Thread, Timer
+from enrolled import MODEL, stored
+from hive_mtl.errors import StoreError
+from hive_mtl.use.stores import open_store
+
+one, other, begun, ends = open_store(sys.argv[2]), open_store(sys.argv[3]), Event(), Event()
+other.add([stored("ann", 1)], MODEL)
+
+def slowly():
+    begun.set()
+    ends.wait()
+    yield stored("bob", 2)
+
+thread = Thread(target=lambda: one.add(slowly(), MODEL))
+thread.start()
+begun.wait()
+Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+child = os.fork()
+if child == 0:
     try:
-        assert child.communicate(timeout=20)[0] == "2\n"
+        one.count()
+    except StoreError as error:
+        print(str(error).split(": ")[1], other.count(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+ends.set()
+thread.join()
+child = os.fork()
+if child == 0:
+    os._exit(one.count() + open_store(sys.argv[3]).count())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (_FORKS_WHILE_A_CALL_STARTS_THREADS, "2\n"),
+        (_FORKS_WHILE_A_CALL_USES_ANOTHER_STORE, "2\n"),
+        (
+            _CTRL_C_WHILE_A_FORK_WAITS,
+            "this process was forked while a call was under way 1\n2\n",
+        ),
+    ],
+    ids=["threads", "stores", "ctrl-c"],
+)
+def test_a_fork_waits_for_a_call_that_waits_until_ctrl_c(tmp_path: Path, script, says) -> None:
+    child = _started(script, tmp_path / "voices.db", tmp_path / "other.db")
+    try:
+        assert child.communicate(timeout=20)[0] == says
     finally:
         child.kill()
 

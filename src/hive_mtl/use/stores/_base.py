@@ -156,7 +156,8 @@ def check_new(name: str, enrolled: Iterable[Sample], new: Iterable[Place | None]
 class Store(ABC):
     """Enrolled voices, kept for good. Threads may share one, and so may forks.
 
-    A fork waits for the calls that other threads have under way. It is not to be made inside one.
+    A fork waits for the calls that other threads have under way, as long as these wait for anything
+    themselves. It is not to be made inside one.
 
     A change is there whole or not at all, and stays once the call has returned. A store belongs to
     the model that made its vectors, from the first voice on. Besides what the methods name, each
