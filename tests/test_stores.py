@@ -431,13 +431,23 @@ class TestSqlite:
         assert b"voice number 8" in after
 
     @pytest.mark.parametrize("ends", [(), ("-wal", "-shm")])
-    def test_after_its_file_is_deleted_it_is_empty_and_made_anew(self, tmp_path, ends) -> None:
+    def test_after_its_file_is_deleted_it_is_refused_and_made_anew_once_closed(
+        self, tmp_path, ends
+    ) -> None:
         path = tmp_path / "voices.db"
         store = open_store(path)
         store.add([stored("ann", 1)], MODEL)
         assert nearest(store, 1) == ["ann"]
         for end in ("", *ends):
             path.with_name(path.name + end).unlink()
+        for use in (
+            store.count,
+            lambda: store.add([stored("bob", 2)], MODEL),
+            lambda: store.remove("ann"),
+        ):
+            with pytest.raises(StoreError, match=r"^\S+voices.db: was replaced or deleted.*anew$"):
+                use()
+        store.close()
         assert names(store) == []
         with pytest.raises(VoiceError, match="there is none"):
             store.remove("ann")
@@ -446,8 +456,48 @@ class TestSqlite:
         assert names(store) == names(open_store(path)) == ["bob"]
         assert nearest(store, 2) == ["bob"]
 
-    @pytest.mark.parametrize("closed", [False, True])
-    def test_a_file_that_is_put_in_its_place_is_used(self, tmp_path, closed) -> None:
+    def test_what_is_enrolled_as_its_file_goes_is_not_said_to_be_kept(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        path = tmp_path / "voices.db"
+        store = open_store(path)
+        store.add([stored("ann", 1)], MODEL)
+        store.close()
+        opened = store._opened
+
+        def opened_at_last() -> sqlite3.Connection:
+            connection = opened()
+            path.unlink()
+            return connection
+
+        monkeypatch.setattr(store, "_opened", opened_at_last)
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            store.add([stored("bob", 2)], MODEL)
+
+    @pytest.mark.parametrize("seen", [False, True])
+    def test_a_file_that_is_replaced_while_it_is_open_is_not_used_and_not_damaged(
+        self, tmp_path, seen
+    ) -> None:
+        path, backup, old = (tmp_path / f"{name}.db" for name in ("voices", "backup", "old"))
+        other = open_store(backup)
+        other.add([stored(f"v{seed}", seed) for seed in range(500)], MODEL)
+        other.close()
+        store = open_store(path)
+        store.add([stored(f"w{seed}", seed) for seed in range(200)], MODEL)
+        store.add([stored("late", 1000)], MODEL)
+        path.rename(old)
+        backup.replace(path)
+        if seen:
+            with pytest.raises(StoreError, match=r"replaced or deleted.*voices\.db-wal.*anew"):
+                store.entries()
+        else:
+            store.close()
+        for file, held in ((path, 500), (old, 201)):
+            assert open_store(file).count() == held
+            with sqlite3.connect(file) as connection:
+                assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+    def test_a_file_that_is_put_in_its_place_once_it_is_closed_is_used(self, tmp_path) -> None:
         path, backup = tmp_path / "voices.db", tmp_path / "backup.db"
         store = open_store(path)
         store.add([stored("ann", 1)], MODEL)
@@ -455,10 +505,7 @@ class TestSqlite:
         shutil.copy(path, backup)
         store.add([stored(f"v{seed}", seed) for seed in range(20)], MODEL)
         assert nearest(store, 7, count=1) == ["v7"]
-        if closed:
-            store.close()
-        for end in ("-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+        store.close()
         backup.replace(path)
         assert names(store) == ["ann"]
         store.add([stored(f"w{seed}", 100 + seed) for seed in range(20)], MODEL)
@@ -466,6 +513,17 @@ class TestSqlite:
             [f"w{seed}"] for seed in range(20)
         ]
         assert names(store) == names(open_store(path))
+
+    def test_behind_a_link_it_is_made_where_the_link_leads(self, tmp_path) -> None:
+        (tmp_path / "voices.db").symlink_to(tmp_path / "there.db")
+        store = open_store(tmp_path / "voices.db")
+        assert names(store) == []
+        assert not (tmp_path / "there.db").exists()
+        store.add([stored("ann", 1)], MODEL)
+        assert (tmp_path / "there.db").stat().st_mode & 0o077 == 0
+        (tmp_path / "there.db").rename(tmp_path / "old.db")
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            store.count()
 
     def test_nobody_else_may_read_the_file(self, tmp_path) -> None:
         open_store(tmp_path / "voices.db").add([stored("ann", 1)], MODEL)
@@ -492,7 +550,7 @@ class TestSqlite:
                 "version 99.*update hive-mtl",
             ),
             (lambda path: _sqlite(path, *_OF_OURS, "PRAGMA user_version = 2"), "is damaged"),
-            (lambda path: path.symlink_to("/nowhere/at/all.db"), "cannot be opened"),
+            (lambda path: path.symlink_to("/nowhere/at/all.db"), "cannot be made"),
         ],
         ids=["folder", "text", "foreign", "newer", "damaged", "dangling"],
     )

@@ -50,8 +50,11 @@ class SqlStore(ConnectedStore):
         """A transaction that sees the store at one moment."""
 
     @abstractmethod
-    def _writing(self) -> AbstractContextManager[Run]:
-        """A transaction that no other writes beside; kept if nothing is raised, else undone."""
+    def _writing(self, *, making: bool = False) -> AbstractContextManager[Run]:
+        """A transaction that no other writes beside; kept if nothing is raised, else undone.
+
+        Where ``making``, voices come: the store is made if it is not there yet.
+        """
 
     @abstractmethod
     def _pack(self, vector: npt.NDArray[np.float32]) -> object:
@@ -64,9 +67,6 @@ class SqlStore(ConnectedStore):
     @abstractmethod
     def _nearest_ids(self, run: Run, vector: npt.NDArray[np.float32], count: int) -> list[int]:
         """The voices with the highest cosines, in any order; a few more do no harm."""
-
-    def _make(self) -> None:
-        """Called before voices come: makes the store if it is not there yet."""
 
     def _bound(self, run: Run, dim: int) -> None:
         """Called in the transaction that gives the store a model whose vectors are ``(dim,)``."""
@@ -118,8 +118,7 @@ class SqlStore(ConnectedStore):
 
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
-        self._make()
-        with self._writing() as run:
+        with self._writing(making=True) as run:
             for voice in voices:
                 if added == 0:
                     self._bind(run, model_id, len(voice.samples[0].vector))

@@ -97,7 +97,7 @@ class PostgresqlStore(SqlStore):
             yield run
 
     @contextmanager
-    def _writing(self) -> Iterator[Run]:
+    def _writing(self, *, making: bool = False) -> Iterator[Run]:
         with self._transaction("READ WRITE") as run:
             run("UPDATE store SET generation = generation + 1")  # its row's lock: one writer
             yield run

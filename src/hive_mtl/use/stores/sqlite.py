@@ -4,23 +4,22 @@ It is in WAL mode with full synchronisation, so that what was acknowledged survi
 power cut. ``PRAGMA user_version`` is the version of the schema; an older one is brought up to date
 where it stands, with a copy kept beside it.
 
-A file that is moved into its place, as from a backup, is used from then on, and after a deletion
-the store is as one that is not there yet. What is copied over the file while programs have it open
-damages it: move it there.
+A backup is to be put in its place while no program has it open: SQLite would play the log of the
+old file into the new one. A program that finds the file replaced or deleted while it has it open
+writes the log into the old file and uses the store no more until it has closed it.
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, reason_of
 from hive_mtl.errors import StoreError
 from hive_mtl.use.stores._base import Nearest
 from hive_mtl.use.stores._matrix import Matrix
@@ -52,7 +51,7 @@ class SqliteStore(SqlStore):
         self._file = file.absolute()
         self._matrix = Matrix(self._file)
         self._used: tuple[int, int] | None = None  # what the connection is or was to
-        if os.path.lexists(file):
+        if _identity(file) is not None:
             with self._reading():  # what is no store is told of now
                 pass
 
@@ -66,16 +65,16 @@ class SqliteStore(SqlStore):
             yield run
 
     @contextmanager
-    def _writing(self) -> Iterator[Run]:
-        with self._transaction("BEGIN IMMEDIATE") as run:
+    def _writing(self, *, making: bool = False) -> Iterator[Run]:
+        with self._transaction("BEGIN IMMEDIATE", making=making) as run:
             run("UPDATE store SET generation = generation + 1")
             yield run
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Run]:
+    def _transaction(self, begin: str, *, making: bool = False) -> Iterator[Run]:
         """In the file; while there is none, in an empty store that nothing is kept of."""
         with self._lock, self._explaining():
-            if not os.path.lexists(self._file):
+            if not making and self._connection is None and _identity(self._file) is None:
                 with closing(_connect(":memory:")) as blank:
                     _migrate(blank, lambda _: None)
                     with _transaction(blank, begin) as run:
@@ -83,10 +82,6 @@ class SqliteStore(SqlStore):
                 return
             with _transaction(self._connected(), begin) as run:
                 yield run
-
-    def _make(self) -> None:
-        with self._lock, self._explaining():
-            self._connected()
 
     def _pack(self, vector: npt.NDArray[np.float32]) -> bytes:
         return vector.astype("<f4").tobytes()
@@ -112,7 +107,7 @@ class SqliteStore(SqlStore):
         This rewrites the file, so that no page keeps an older copy of a row that was moved, and
         empties the write-ahead log.
         """
-        if not os.path.lexists(self._file):
+        if _identity(self._file) is None:
             return
         with self._lock, self._explaining(UNERASED):
             self._matrix.forget()
@@ -125,25 +120,49 @@ class SqliteStore(SqlStore):
                 "programs that read the store have closed it"
             )
 
+    def close(self) -> None:  # noqa: D102 - see Store
+        with self._lock:
+            if self._is_lost():
+                self._empty_log()
+            super().close()
+
     def _connected(self) -> Any:
-        """The connection to the file of that name, which may have been replaced."""
-        if self._used is not None and self._used != _identity(self._file):
-            self.close()
-            self._matrix.forget()
-        return super()._connected()
+        """The connection of this process; none to another file than that of the name."""
+        connection = super()._connected()
+        if self._is_lost():
+            self._empty_log()
+            raise StoreError(
+                f"{self.place}: was replaced or deleted while it was open: close all programs that "
+                f"have it open, delete {self.place}-wal and {self.place}-shm where they are left, "
+                "and open it anew"
+            )
+        return connection
+
+    def _is_lost(self) -> bool:
+        """Whether the file that is open has gone from its place."""
+        return self._connection is not None and self._used != _identity(self._file)
+
+    def _empty_log(self) -> None:
+        """SQLite would leave the log of a file that is lost to whatever has its name now."""
+        with suppress(sqlite3.Error):  # where others read it, theirs is the last chance
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _opened(self) -> sqlite3.Connection:
         if self._file.is_dir():
             raise StoreError(f"{self.place}: is a folder: give the name of a file")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            if not os.path.lexists(self._file):
+            if _identity(self._file) is None:
                 self._file.touch(mode=0o600)  # voices are nobody else's business
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            remedy = "name another store"
-            raise StoreError(f"{self.place}: cannot be made ({reason}): {remedy}") from error
-        self._used = _identity(self._file)
+            raise StoreError(
+                f"{self.place}: cannot be made ({reason_of(error)}): name another store"
+            ) from error
+        used = _identity(self._file)
+        if self._used not in (None, used):
+            self._matrix.forget()
+        self._used = used
         connection = _connect(str(self._file))
         try:
             _check_whose(connection, self.place)
