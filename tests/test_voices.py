@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hive_mtl as hive
+from enrolled import MODEL, stored
 from hive_mtl.errors import AudioError, ConfigError, DataError, ModelError, StoreError, VoiceError
 from hive_mtl.use.enrolling import check_name
+from hive_mtl.use.stores import open_store
 from sharp_model import ANN, BOB, save_sharp_model
 from tiny_model import description, save_tiny_model
 from voices import RATE, voice
@@ -276,6 +278,22 @@ class TestNames:
         voices.enroll("unknown soldier", wave(ANN))
         with pytest.raises(VoiceError, match="whom nobody knows: give another"):
             voices.rename("unknown soldier", name)
+
+    def test_that_would_be_answers_may_be_those_of_older_stores(self, tmp_path) -> None:
+        path, exported = tmp_path / "voices.db", tmp_path / "voices.jsonl"
+        open_store(path).add([stored("unknown", 1)], MODEL)
+        with hive.Voices(path) as voices:
+            voices.rename("unknown", "unknown")
+            voices.export(exported)
+            with (
+                hive.Voices(tmp_path / "new.db") as new,
+                pytest.raises(VoiceError, match=r"jsonl: name 'unknown'.*export .* anew") as caught,
+            ):
+                new.import_(exported)
+            assert "\n" not in str(caught.value)
+            assert len(new) == 0
+            voices.rename("unknown", "ann")
+            assert "ann" in voices
 
     def test_that_look_alike_are_alike(self, voices) -> None:
         voices.enroll("Zoe\u0308", wave(ANN))

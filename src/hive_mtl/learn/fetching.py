@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 
 from rich.filesize import decimal
 
-from hive_mtl.atomic import what_to_do
+from hive_mtl.atomic import reason_of, what_to_do
 from hive_mtl.errors import DataError
 
 CHUNK_BYTES = 1 << 16  # as much may be lost where a connection is dropped or a process killed
@@ -118,9 +118,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         where = error.filename or path
-        raise DataError(f"{where}: cannot be written ({reason}): {what_to_do(error)}") from error
+        raise DataError(
+            f"{where}: cannot be written ({reason_of(error)}): {what_to_do(error)}"
+        ) from error
 
 
 class _DroppedError(Exception):

@@ -212,7 +212,7 @@ class Voices:
         Raises:
             VoiceError: there is no such voice, or the new name is taken or not allowed.
         """
-        self._store.rename(check_name(name), check_name(new, new=True))
+        self._store.rename(check_name(name), check_name(new, new=new != name))
 
     def merge(self, name: str, other: str) -> None:
         """Gives ``name`` the recordings of ``other``, each once; note and labels of ``other`` go.
@@ -253,7 +253,7 @@ class Voices:
         Raises:
             DataError: the file is missing, damaged or something else.
             ModelError: they were made by another model than those of the store.
-            VoiceError: a name is taken.
+            VoiceError: a name is taken or not allowed.
         """
         model_id, voices = read_voices(Path(file))
         return self._store.add(voices, model_id)

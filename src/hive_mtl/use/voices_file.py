@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from hive_mtl.atomic import atomic_write
+from hive_mtl.atomic import atomic_write, check_no_folder, reason_of
 from hive_mtl.errors import DataError, VoiceError
 from hive_mtl.use.enrolling import check_name, check_text
 from hive_mtl.use.stores import Sample, StoredVoice
@@ -67,8 +67,7 @@ def write_voices(path: Path, model_id: str, voices: Sequence[StoredVoice]) -> in
     """
     if not voices:
         raise VoiceError("there are no voices to export: enroll some")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder: give the name of a file")
+    check_no_folder(path)
     dim = len(voices[0].samples[0].vector)
     with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)  # voices are nobody else's business
@@ -83,18 +82,23 @@ def read_voices(path: Path) -> tuple[str, list[StoredVoice]]:
 
     Raises:
         DataError: it is missing, cut short, changed, or something else.
+        VoiceError: a name would be taken for an answer about somebody who is not enrolled.
     """
     try:
         head_line, *lines = path.read_text(encoding="utf-8").split("\n")
         head = _Head.model_validate_json(head_line)
         voices = [_voice(line, head.dim) for line in lines if line]
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path}: cannot be read ({reason}): check the path") from error
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}): check the path") from error
     except (ValueError, VoiceError) as error:  # also what is no text, and no JSON
         raise DataError(f"{path}: no whole file of voices ({_reason(error)}): {_REMEDY}") from error
     if len(voices) != head.voices:
         raise DataError(f"{path}: has {len(voices)} of {head.voices} voices: {_REMEDY}")
+    try:
+        for voice in voices:
+            check_name(voice.name, new=True)
+    except VoiceError as error:  # of a store that was made before such names were refused
+        raise VoiceError(f"{path}: {error}, and {_REMEDY}") from error
     return head.model_id, voices
 
 
