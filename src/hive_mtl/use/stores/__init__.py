@@ -48,11 +48,10 @@ def open_store(place: str | Path) -> Store:
         from hive_mtl.use.stores.sqlite import SqliteStore
 
         return SqliteStore(Path(place))
-    from hive_mtl.use.stores.postgresql import PostgresqlStore, without_password
+    from hive_mtl.use.stores.postgresql import PostgresqlStore
 
     if kind[1].lower() not in ("postgresql", "postgres"):
         raise StoreError(
-            f"{without_password(address)}: is an address of no known kind: give a file or "
-            "postgresql://..."
+            f"{kind[0]}...: is an address of no known kind: give a file or postgresql://..."
         )
     return PostgresqlStore(f"postgresql://{address[kind.end() :]}")

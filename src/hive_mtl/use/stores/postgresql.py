@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 import numpy.typing as npt
 
 from hive_mtl.errors import MissingExtraError, StoreError
+from hive_mtl.use.stores._address import read_address
 from hive_mtl.use.stores._sql import SCHEMA_VERSION, UNERASED, Run, SqlStore
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 _CONNECT_S = 10
 _ERASING_S = 10  # for others who read the tables, or may still see what was removed
 _RETRY_S = 0.2
-_TO_ESCAPE = "/?#[]@"  # in an address they end what is before them, and errors would show the rest
-# An @ among the options is theirs; what follows an unescaped ? of a password looks like no option.
-_BEFORE_OPTIONS = re.compile(r".*?[@/].*?(?=\?[a-z_]{4,}=|$)", re.DOTALL)
 _MOST_INDEXED = 4000  # numbers of 16 bits in an HNSW index of pgvector
 _LEAST_LOOKED_AT = 200  # candidates that HNSW keeps: all but a few of the nearest 50 are found
 _TABLES = """
@@ -78,12 +75,8 @@ class PostgresqlStore(SqlStore):
     """Voices in a database; see :class:`Store`."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(without_password(url))
-        if set(_parts(url)[1]) & set(_TO_ESCAPE):
-            raise StoreError(
-                f"{self.place}: its password has one of {_TO_ESCAPE} in it: write it as an address "
-                "does, / as %2F and so on"
-            )
+        self._address = read_address(url)
+        super().__init__(self._address.shown)
         self._url = url
         with self._reading():  # what cannot be reached is told of now
             pass
@@ -237,51 +230,12 @@ class PostgresqlStore(SqlStore):
             yield
         except psycopg.Error as error:
             reason = " ".join(str(error).split())
-            for password in _passwords(self._url):
+            for password in self._address.passwords:
                 reason = reason.replace(password, "***")
             remedy = "check the address, and that the server runs and has pgvector"
             raise StoreError(
                 f"{self.place}: the database refuses ({reason}): {remedy}{consequence}"
             ) from error
-
-
-def without_password(url: str) -> str:
-    """A connection's address as messages may show it.
-
-    Raises:
-        StoreError: it is none.
-    """
-    user, _, place = _parts(url)
-    query = [pair for pair in parse_qsl(place.query) if not _is_secret(pair[0])]
-    shown = place._replace(
-        netloc=f"{user}@{place.netloc}" if user else place.netloc, query=urlencode(query, safe="/")
-    )
-    return urlunsplit(shown)
-
-
-def _parts(url: str) -> tuple[str, str, SplitResult]:
-    """User, password, and the address without them; a password may hold what it should not."""
-    scheme, _, rest = url.partition("://")
-    found = _BEFORE_OPTIONS.match(rest)
-    before = found[0] if found else rest
-    credentials, _, place = before.rpartition("@")
-    user, _, password = credentials.partition(":")
-    try:
-        return user, password, urlsplit(f"{scheme}://{place}{rest.removeprefix(before)}")
-    except ValueError as error:
-        raise StoreError(
-            "the store's address cannot be read: give postgresql://USER@HOST/DATABASE"
-        ) from error
-
-
-def _is_secret(key: str) -> bool:
-    return "password" in key or "secret" in key
-
-
-def _passwords(url: str) -> set[str]:
-    _, password, place = _parts(url)
-    given = [password, *(value for key, value in parse_qsl(place.query) if _is_secret(key))]
-    return {form for each in given if each for form in (each, unquote(each))}
 
 
 def _runner(connection: "Connection") -> Run:
