@@ -1,5 +1,6 @@
 """What every store of voices promises, on SQLite and on a real PostgreSQL; what SQLite adds."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -941,12 +942,31 @@ class TestPostgresql:
             assert "\n" not in str(caught.value)
             assert not store.has("voice number 7")
             assert b"voice number 7" in _bytes_of_server(server)
-            ends = Timer(0.3, other.rollback)
+            written: list[int] = []
+            rewrite = store._rewrite
+            monkeypatch.setattr(store, "_rewrite", lambda: written.append(1) or rewrite())
+            ends = Timer(0.7, other.rollback)
             ends.start()
             with pytest.raises(VoiceError, match="there is none"):
                 store.remove("voice number 7")
             ends.join()
+            assert len(written) == 2  # before and after, not all the time
         assert b"voice number 7" not in _bytes_of_server(server)
+
+    @pytest.mark.slow
+    def test_a_mistyped_name_writes_no_tables_anew(self, server) -> None:
+        import psycopg
+
+        store = open_store(emptied(server))
+        store.add([stored("ann", 1), stored("bob", 2)], MODEL)
+        files = []
+        with psycopg.connect(server, autocommit=True) as connection:
+            for name in ("an", "ann", "an"):
+                with contextlib.suppress(VoiceError):
+                    store.remove(name)
+                found = connection.execute("SELECT pg_relation_filenode('hive_mtl.voice')")
+                files.append(found.fetchone())
+        assert files[0] != files[1] == files[2]
 
     @pytest.mark.slow
     def test_who_does_not_own_the_tables_is_told_that_nothing_is_erased(self, server) -> None:

@@ -77,6 +77,10 @@ class SqlStore(ConnectedStore):
         Where it fails, the error ends in :data:`UNERASED`.
         """
 
+    def _erase_rest(self) -> None:
+        """Called for a name that is not there: an earlier erasure may have failed."""
+        self._erase()
+
     @property
     def model_id(self) -> str:
         with self._reading() as run:
@@ -119,11 +123,10 @@ class SqlStore(ConnectedStore):
     def add(self, voices: Iterable[StoredVoice], model_id: str) -> int:
         added = 0
         with self._writing(making=True) as run:
-            for voice in voices:
-                if added == 0:
+            for added, voice in enumerate(voices, 1):
+                if added == 1:
                     self._bind(run, model_id, len(voice.samples[0].vector))
                 self._insert(run, voice)
-                added += 1
         return added
 
     def extend(self, name: str, samples: Sequence[Sample], model_id: str) -> None:
@@ -161,11 +164,9 @@ class SqlStore(ConnectedStore):
                 _delete(run, self._id(run, name))
         except VoiceError as unknown:  # perhaps run again: its voice has gone, but not its bytes
             try:
-                self._erase()
+                self._erase_rest()
             except StoreError as error:
-                raise StoreError(
-                    f"{unknown}; what was removed before may remain: {error}"
-                ) from error
+                raise StoreError(f"{unknown}; what was removed may remain: {error}") from error
             raise
         self._erase()
 

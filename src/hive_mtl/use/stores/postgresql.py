@@ -5,7 +5,8 @@ then taken in full precision.
 
 When a voice is removed, tables and indexes are written anew, while others wait. The server's
 write-ahead log holds what was there until it is recycled; backups and archives of that log are its
-administrator's.
+administrator's. Its statistics hold no names or vectors, unless an unreleased revision made the
+store: then export the voices, drop the schema, and import them.
 """
 
 import re
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _CONNECT_S = 10
 _ERASING_S = 10  # for others who read the tables, or may still see what was removed
 _RETRY_S = 0.2
+_ERASED = "removals that are erased from the files:"  # in a comment on a table, with their number
 _MOST_INDEXED = 4000  # numbers of 16 bits in an HNSW index of pgvector
 _LEAST_LOOKED_AT = 200  # candidates that HNSW keeps: all but a few of the nearest 50 are found
 _TABLES = """
@@ -135,17 +137,41 @@ class PostgresqlStore(SqlStore):
     def _erase(self) -> None:
         """Deleted rows stay in the files until tables and indexes are written anew.
 
-        They are written along while any transaction of this database runs that began earlier, for
-        it might read them.
+        They are written along while anything of this database that began earlier might read them.
         """
+        if self._rewrite() and (not self._outlasts_older() or self._rewrite()):
+            raise StoreError(
+                f"{self.place}: something that began earlier still sees what was removed, such as "
+                f"a transaction, a replication slot or a standby: end it{UNERASED}"
+            )
+
+    def _erase_rest(self) -> None:
+        with self._reading() as run:
+            ((removals, erased),) = run(
+                "SELECT removals, obj_description('hive_mtl.voice'::regclass) FROM store"
+            )
+        if removals and erased != f"{_ERASED} {removals}":
+            self._erase()
+
+    def _outlasts_older(self) -> bool:
+        """Waits for the transactions of others that run now; whether they have ended in time."""
         end = time.monotonic() + _ERASING_S
-        while self._rewrite():
+        older = self._transactions()
+        while left := older & self._transactions():
             if time.monotonic() > end:
-                raise StoreError(
-                    f"{self.place}: a transaction that began earlier still sees what was removed: "
-                    f"end it{UNERASED}"
-                )
+                break
             time.sleep(_RETRY_S)
+        return not left
+
+    def _transactions(self) -> set[tuple[int, str]]:
+        """Of others in this database: their process, and what they began with or see."""
+        with self._lock, self._explaining(UNERASED):
+            rows = self._connected().execute(
+                "SELECT pid, unnest(ARRAY['began ' || backend_xid, 'sees ' || backend_xmin]) "
+                "FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            return {(process, each) for process, each in rows if each is not None}
 
     def _rewrite(self) -> int:
         """Writes tables and indexes anew; says how many deleted rows were written along."""
@@ -164,7 +190,11 @@ class PostgresqlStore(SqlStore):
             connection.add_notice_handler(note)
             try:
                 connection.execute(f"SET lock_timeout = '{_ERASING_S}s'")
+                ((removals,),) = connection.execute("SELECT removals FROM store")
                 connection.execute("VACUUM (FULL, VERBOSE) hive_mtl.voice, hive_mtl.sample")
+                if not (warnings or sum(left)):
+                    erased = f"{_ERASED} {removals}"
+                    connection.execute(f"COMMENT ON TABLE hive_mtl.voice IS '{erased}'")
             finally:
                 connection.remove_notice_handler(note)
                 if not connection.closed:
