@@ -148,7 +148,8 @@ class PostgresqlStore(SqlStore):
     def _erase_rest(self) -> None:
         with self._reading() as run:
             ((removals, erased),) = run(
-                "SELECT removals, obj_description('hive_mtl.voice'::regclass) FROM store"
+                "SELECT removals, obj_description('hive_mtl.voice'::regclass, 'pg_class') "
+                "FROM store"
             )
         if removals and erased != f"{_ERASED} {removals}":
             self._erase()
