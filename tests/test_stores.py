@@ -1133,6 +1133,7 @@ from enrolled import MODEL, stored
 from hive_mtl.errors import StoreError
 from hive_mtl.use.stores import open_store
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
 one, other, begun, ends = open_store(sys.argv[2]), open_store(sys.argv[3]), Event(), Event()
 other.add([stored("ann", 1)], MODEL)
 
