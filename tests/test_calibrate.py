@@ -202,6 +202,17 @@ def test_a_list_that_does_not_do_costs_one_line(
     assert not Path(STORED).exists()
 
 
+def test_a_recording_is_not_replaced(
+    place: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = place / "mine.WAV"
+    mine.write_bytes((recordings / "0-0.wav").read_bytes())
+    status, _, err = run(capsys, "calibrate", "pairs.txt", "--model", "tiny.onnx", "-o", "mine.WAV")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is the name of a recording: give another file" in err
+    assert mine.read_bytes() == (recordings / "0-0.wav").read_bytes()
+
+
 def test_a_model_without_calibration_gets_one(
     place: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -225,6 +225,7 @@ def test_bad_input_is_one_line_and_changes_nothing(enrolled: Run, words, says) -
         (("merge", "ann", "eve"), "voices list"),
         (("import", "ann0.wav"), "no whole file of voices"),
         (("import", "nowhere.jsonl"), "cannot be read"),
+        (("export", "-o", "ann.opus"), "is the name of a recording"),
         (("export", "-o", "."), "folder"),
     ],
 )

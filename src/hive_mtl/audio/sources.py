@@ -70,6 +70,16 @@ def describe_source(source: Source) -> str:
     return _printable(name) if isinstance(name, str) else type(source).__name__
 
 
+def check_no_recording(path: Path) -> None:
+    """Lets pass where something else than sound may be written.
+
+    Raises:
+        DataError: it is the name of a recording, which would be lost.
+    """
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        raise DataError(f"{path}: is the name of a recording: give another file to write")
+
+
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether it is a folder; not where the system does not tell, as of names that are too long."""
     return os.path.isdir(path)  # noqa: PTH112 - that of Path raises there

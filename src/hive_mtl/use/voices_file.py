@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from hive_mtl.atomic import atomic_write, check_no_folder, reason_of
+from hive_mtl.audio import check_no_recording
 from hive_mtl.errors import DataError, VoiceError
 from hive_mtl.use.enrolling import check_name, check_text
 from hive_mtl.use.stores import Sample, StoredVoice
@@ -68,6 +69,7 @@ def write_voices(path: Path, model_id: str, voices: Sequence[StoredVoice]) -> in
     if not voices:
         raise VoiceError("there are no voices to export: enroll some")
     check_no_folder(path)
+    check_no_recording(path)
     dim = len(voices[0].samples[0].vector)
     with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)  # voices are nobody else's business

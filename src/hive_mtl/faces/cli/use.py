@@ -163,10 +163,15 @@ def calibrate(
         out: The file to write, for --calibration; default: the place from which the model is
             loaded with it from now on.
     """
+    from hive_mtl.atomic import check_no_folder
+    from hive_mtl.audio import check_no_recording
     from hive_mtl.trials import read_pairs
     from hive_mtl.use import stored_calibration
     from hive_mtl.use.calibrate import calibrate
 
+    if out is not None:  # before the work
+        check_no_folder(out)
+        check_no_recording(out)
     listed = read_pairs(pairs)
     model = options.load_to_calibrate()
     found = calibrate(model, listed, pairs.parent)
