@@ -8,7 +8,6 @@ id stands in the comment of the zip archive, so that every key is a recording.
 """
 
 import io
-import lzma
 import struct
 import zipfile
 import zlib
@@ -28,6 +27,11 @@ from hive_mtl.errors import ConfigError, DataError, MissingExtraError
 from hive_mtl.use.binary import binarise, check_bits
 from hive_mtl.use.embedding import Embedding
 
+try:
+    from lzma import LZMAError
+except ImportError:  # Python may be built without it: zipfile then raises a RuntimeError instead
+    LZMAError = RuntimeError  # type: ignore[misc,assignment]
+
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 DAMAGED = (
@@ -43,7 +47,7 @@ DAMAGED = (
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
+    LZMAError,
 )
 """What reading a file of arrays raises where bytes of it have changed."""
 
