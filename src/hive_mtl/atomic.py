@@ -79,8 +79,13 @@ def check_no_folder(path: Path) -> None:
     Raises:
         DataError: a folder has that name.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - that of Path raises where a name is too long
+    if is_folder(path):
         raise DataError(f"{path}: is a folder: give the name of a file")
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a folder; not where the system does not tell, as of names that are too long."""
+    return os.path.isdir(path)  # noqa: PTH112 - that of Path raises there
 
 
 def is_special(path: Path) -> bool:

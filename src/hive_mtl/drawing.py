@@ -1,8 +1,7 @@
 """What all pictures that Matplotlib draws have in common: names as they are, and no complaints."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 _LONGEST = 40  # characters of a name: more, and the picture is all names
@@ -29,10 +28,9 @@ def add_legend(axes: Any, handles: Sequence[Any], names: Sequence[str], **how: A
         text.set_text(plain(name))
 
 
-@contextmanager
-def without_complaints() -> Iterator[None]:
-    """No warnings of signs that the font lacks, or of a picture too small for all its names."""
+def save(figure: Any, target: Any, **how: Any) -> None:
+    """Writes a figure, with no warnings of signs that the font lacks or of too little room."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
-        yield
+        figure.savefig(target, **how)

@@ -1,5 +1,6 @@
 """Any recording -> float32 mono 16 kHz; where speech is in it; how good it is."""
 
+from hive_mtl.atomic import is_folder
 from hive_mtl.audio.files import ADDRESS
 from hive_mtl.audio.reading import duration_s, load, stream
 from hive_mtl.audio.sources import (
@@ -11,7 +12,6 @@ from hive_mtl.audio.sources import (
     check_no_recording,
     describe_source,
     find_recordings,
-    is_folder,
 )
 from hive_mtl.audio.speech import (
     Quality,

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NoReturn, SupportsFloat
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.atomic import is_special, reason_of, what_to_do
+from hive_mtl.atomic import is_folder, is_special, reason_of, what_to_do
 from hive_mtl.errors import DataError
 
 SAMPLE_RATE = 16_000
@@ -78,11 +78,6 @@ def check_no_recording(path: Path) -> None:
     """
     if path.suffix.lower() in AUDIO_SUFFIXES:
         raise DataError(f"{path}: is the name of a recording: give another file to write")
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether it is a folder; not where the system does not tell, as of names that are too long."""
-    return os.path.isdir(path)  # noqa: PTH112 - that of Path raises there
 
 
 def find_recordings(folder: str | os.PathLike[str]) -> list[Path]:

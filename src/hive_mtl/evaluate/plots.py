@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 from matplotlib.figure import Figure
 
-from hive_mtl.drawing import add_legend, plain, without_complaints
+from hive_mtl.drawing import add_legend, plain, save
 from hive_mtl.evaluate.verification import Curve, Verification
 
 _TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -45,8 +45,7 @@ def draw_det(verification: Sequence[Verification], path: Path) -> None:
     axes.grid(color="0.9")
     if names:
         add_legend(axes, lines, names)
-    with without_complaints():
-        figure.savefig(path, format="png", dpi=120)
+    save(figure, path, format="png", dpi=120)
 
 
 def draw_scores(verification: Sequence[Verification], path: Path) -> None:
@@ -62,8 +61,7 @@ def draw_scores(verification: Sequence[Verification], path: Path) -> None:
             axes.stairs(shares, curve.score, fill=True, alpha=0.6, label=name)
         axes.set(title=plain(row.corpus), xlabel="score", yticks=[])
         axes.legend()
-    with without_complaints():
-        figure.savefig(path, format="png", dpi=120)
+    save(figure, path, format="png", dpi=120)
 
 
 def _curves(verification: Sequence[Verification]) -> list[tuple[Verification, Curve]]:

@@ -17,7 +17,7 @@ from hive_mtl.cores import cores
 from hive_mtl.errors import AudioError
 from hive_mtl.learn.accents import first_language_groups
 from hive_mtl.learn.labels import parse_age, parse_gender
-from hive_mtl.learn.utterances import TRAIN, label_columns, voices
+from hive_mtl.learn.utterances import codes_of, label_columns, of_split_train, voices
 
 SHORTEST_SPEECH_S = 0.3  # a syllable or two: less tells little of a voice
 MOST_CLIPPED = 0.01  # of the samples: audible distortion
@@ -199,19 +199,13 @@ def _listen(path: str, start_s: float, duration_s: float | None) -> _Heard:
 
 
 def _speakers_in_two_splits(table: pa.Table, places: _Places) -> Iterator[Problem]:
-    splits = _mapped(table["split"].fill_null(TRAIN), _split)
-    for voice, values in _voices_with_several(table, splits):
+    splits = pc.if_else(pa.array(of_split_train(table)), "train", pc.utf8_lower(table["split"]))
+    for voice, values in _voices_with_several(table, splits.combine_chunks()):
         (known, known_row, _), *others = sorted(values, key=lambda value: value[1])
         for split, row, _ in others:
             place = places.name(known_row)
             problem = f"speaker '{voice}' is in split '{split}', and in '{known}' ({place})"
             yield row, "two splits", problem
-
-
-def _split(name: str) -> str:
-    """As training reads it: the rows of 'train' and of 'train-clean-100' are learnt from alike."""
-    name = name.lower()
-    return TRAIN if name.startswith(TRAIN) else name
 
 
 def _inconsistent_genders(table: pa.Table) -> Iterator[Problem]:
@@ -232,14 +226,13 @@ def _labels_not_understood(table: pa.Table) -> Iterator[Problem]:
     for column, (parse, why) in _UNDERSTOOD.items():
         if column not in table.column_names:
             continue
-        encoded = pc.dictionary_encode(table[column]).unify_dictionaries().combine_chunks()
-        code = encoded.indices.fill_null(-1).to_numpy()
-        times = np.bincount(code[code >= 0], minlength=len(encoded.dictionary))
-        for number, cell in enumerate(encoded.dictionary.to_pylist()):
-            if parse(cell) is None:
-                row = int(np.argmax(code == number))
-                problem = f"{column} '{cell}', on {times[number]} utterances, is {why}"
-                yield row, "label not understood", problem
+        code, cells = codes_of(table[column])
+        for number, row, times in zip(
+            *np.unique(code, return_index=True, return_counts=True), strict=True
+        ):
+            if number >= 0 and parse(cells[number]) is None:
+                problem = f"{column} '{cells[number]}', on {times} utterances, is {why}"
+                yield int(row), "label not understood", problem
 
 
 def _labels_seen_once(table: pa.Table) -> Iterator[Problem]:

@@ -30,8 +30,6 @@ SCHEMA = pa.schema(
 NOTES = frozenset({"utterance", "content", "text", "licence", "source", "same_recording"})
 """Columns beside :data:`SCHEMA` that tell about a row without being a label of the voice."""
 
-TRAIN = "train"  # a split whose name begins so is learnt from
-
 SECONDS_TO_HALVE = 4.0  # each half keeps the two seconds that verification asks of an utterance
 
 _SECONDS = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -73,10 +71,17 @@ def label_columns(table: pa.Table) -> tuple[str, ...]:
     return tuple(name for name in table.column_names if name not in {*SCHEMA.names, *NOTES})
 
 
+def codes_of(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Which value stands in each row: ``(rows,)`` indices into the values; -1 for a null."""
+    encoded = pc.dictionary_encode(values).unify_dictionaries().combine_chunks()
+    codes: npt.NDArray[np.int64] = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return codes, encoded.dictionary.to_pylist()
+
+
 def voices(table: pa.Table) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Which voice speaks: ``(rows,)`` indices into the names 'corpus/speaker'; -1 where unknown."""
     names = pc.binary_join_element_wise(table["corpus"], table["speaker"], "/")
-    return _codes(names)
+    return codes_of(names)
 
 
 def voice_of_each(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -89,7 +94,7 @@ def voice_of_each(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def recordings(table: pa.Table) -> npt.NDArray[np.int64]:
     """Which recording each row is of, or is a part of: ``(rows,)`` whole numbers from 0."""
-    return _codes(table["path"])[0]
+    return codes_of(table["path"])[0]
 
 
 def recordings_of_each(codes: npt.NDArray[np.int64], table: pa.Table) -> npt.NDArray[np.int64]:
@@ -104,12 +109,20 @@ def sessions(table: pa.Table) -> list[str | None]:
     In a corpus that names no session but has several utterances of a recording, each recording is a
     session: what lies in one shares its channel.
     """
-    corpus, names = _codes(table["corpus"])
+    corpus, names = codes_of(table["corpus"])
     cut = np.bincount(corpus, minlength=len(names)) > recordings_of_each(corpus, table)
     named = np.bincount(corpus, table["session"].is_valid().to_numpy(), len(names)) > 0
     by_recording = pa.array((cut & ~named)[corpus])
     found: list[str | None] = pc.if_else(by_recording, table["path"], table["session"]).to_pylist()
     return found
+
+
+def of_split_train(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """``(rows,)`` True where the split is 'train', 'train-clean-100' and the like, or none."""
+    # A null is neither of 'train' nor of another split: the corpus leaves it to the hash rule.
+    train = pc.starts_with(pc.utf8_lower(table["split"]), "train").fill_null(True)
+    of_train: npt.NDArray[np.bool_] = train.to_numpy()
+    return of_train
 
 
 def is_validation_voice(corpus: str, speaker: str) -> bool:
@@ -132,7 +145,7 @@ def shared_voices(table: pa.Table) -> list[str]:
     Such a voice is neither learnt from nor validated on: it would be known when it is tested.
     """
     codes, names = voices(table)
-    learnable = _of_split_train(table)
+    learnable = of_split_train(table)
     both = np.intersect1d(codes[learnable], codes[~learnable])
     return [names[code] for code in both[both >= 0]]
 
@@ -167,12 +180,24 @@ def validation_utterances(table: pa.Table) -> pa.Table:
     start = rows["start_s"].to_numpy()[order] + np.where(second_half, length, 0.0)
     same = np.where((one_recording & (~alone | halved))[order], "yes", "")
     unknown = pc.is_null(rows["duration_s"]).to_numpy()[order]
-    return _with_columns(
+    return with_columns(
         rows.take(pa.array(order)),
         start_s=pa.array(start, pa.float64()),
         duration_s=pa.array(length, pa.float64(), mask=unknown),
         same_recording=pa.array(same, pa.string(), mask=same == ""),
     )
+
+
+def with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    """The table with these columns, in place of those of the same names or behind all."""
+    for name, column in columns.items():
+        place = table.schema.get_field_index(name)
+        table = (
+            table.append_column(name, column)
+            if place < 0
+            else table.set_column(place, name, column)
+        )
+    return table
 
 
 def summary(table: pa.Table) -> tuple[DataSummary, ...]:
@@ -241,41 +266,17 @@ def _seconds(cells: pa.ChunkedArray, name: str, origin: str) -> pa.ChunkedArray:
     return cells.cast(pa.float64())
 
 
-def _codes(values: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
-    encoded = pc.dictionary_encode(values).unify_dictionaries().combine_chunks()
-    codes: npt.NDArray[np.int64] = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    return codes, encoded.dictionary.to_pylist()
-
-
 def _is_validation(voice: str) -> bool:
     return int(hashlib.sha256(voice.encode()).hexdigest(), 16) % 10 == 0
 
 
 def _learnable(table: pa.Table) -> npt.NDArray[np.bool_]:
     codes, _ = voices(table)
-    train = _of_split_train(table)
+    train = of_split_train(table)
     # Nobody knows whose voice -1 is.
     elsewhere = (codes >= 0) & np.isin(codes, codes[~train])
     learnable: npt.NDArray[np.bool_] = train & ~elsewhere
     return learnable
-
-
-def _of_split_train(table: pa.Table) -> npt.NDArray[np.bool_]:
-    # A null is neither of 'train' nor of another split: the corpus leaves it to the hash rule.
-    train = pc.starts_with(pc.utf8_lower(table["split"]), TRAIN).fill_null(True)
-    of_train: npt.NDArray[np.bool_] = train.to_numpy()
-    return of_train
-
-
-def _with_columns(table: pa.Table, **columns: pa.Array) -> pa.Table:
-    for name, column in columns.items():
-        place = table.schema.get_field_index(name)
-        table = (
-            table.append_column(name, column)
-            if place < 0
-            else table.set_column(place, name, column)
-        )
-    return table
 
 
 def _distinct(rows: pa.Table, name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hive_mtl.drawing import plain, without_complaints
+from hive_mtl.drawing import plain, save
 from hive_mtl.evaluate.compare.results import Against, Comparison
 from hive_mtl.evaluate.compare.statistics import Difference
 from hive_mtl.evaluate.compare.traces import Cosine
@@ -122,9 +122,6 @@ def _running_mean(values: Sequence[float]) -> list[float]:
 
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
-    with (
-        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}),
-        without_complaints(),
-    ):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hive-mtl"}):
+        save(figure, text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]

@@ -14,7 +14,7 @@ import soundfile
 from hive_mtl import audio
 from hive_mtl.errors import DataError
 from hive_mtl.learn import corpora
-from hive_mtl.learn.utterances import is_validation_voice, sessions
+from hive_mtl.learn.utterances import is_validation_voice, sessions, with_columns
 
 UNSEEN = "test"  # the split that training never reads
 FEWEST_VOICES = 8
@@ -81,15 +81,12 @@ def _as_one_corpus(rows: pa.Table) -> pa.Table:
     """The rows, with the names of their voices led by those of their corpora if there are more."""
     if len(rows["corpus"].unique()) < 2:
         return rows
-    voice = pc.binary_join_element_wise(rows["corpus"], rows["speaker"], "/")
-    columns = {
-        "session": pa.array(sessions(rows), pa.string()),  # each corpus has them in its own way
-        "corpus": pa.array(["recordings"] * len(rows), pa.string()),
-        "speaker": voice,
-    }
-    for name, column in columns.items():
-        rows = rows.set_column(rows.column_names.index(name), name, column)
-    return rows
+    return with_columns(
+        rows,
+        session=pa.array(sessions(rows), pa.string()),  # each corpus has them in its own way
+        corpus=pa.array(["recordings"] * len(rows), pa.string()),
+        speaker=pc.binary_join_element_wise(rows["corpus"], rows["speaker"], "/"),
+    )
 
 
 def _check_unseen(table: pa.Table, speech: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hive_mtl.drawing import add_legend, plain, without_complaints
+from hive_mtl.drawing import add_legend, plain, save
 
 _NAMED = 24  # labels that a legend has room for
 _CROWD = 250  # points beyond which each is drawn smaller
@@ -64,5 +64,4 @@ def draw_scatter(
         shown.append(Line2D([], [], linestyle="none"))
         said.append(f"and {len(names) - len(named)} more")
     add_legend(axes, shown, said, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    with without_complaints():
-        figure.savefig(path, format="png", dpi=120)
+    save(figure, path, format="png", dpi=120)

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hive_mtl.atomic import atomic_write
-from hive_mtl.drawing import plain, without_complaints
+from hive_mtl.drawing import plain, save
 from hive_mtl.errors import MissingExtraError
 from hive_mtl.use.diarize import Diarization
 
@@ -58,5 +58,5 @@ def draw_timeline(path: Path, found: Diarization, title: str) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
-    with atomic_write(path) as temporary, without_complaints():
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
+    with atomic_write(path) as temporary:
+        save(figure, temporary, format=path.suffix[1:].lower(), dpi=120)
